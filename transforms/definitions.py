@@ -1,0 +1,126 @@
+"""What a business wants to know, as plain values: the definitions that models work from.
+
+Field names and defaults are those of footfall.toml; config.py checks what people write, these carry it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+MINUTE_US = 60_000_000
+DAY_US = 24 * 60 * MINUTE_US
+
+
+class Site(msgspec.Struct, frozen=True):
+    name: str = "site"
+    timezone: str = "UTC"
+    currency: str = "EUR"
+    key_events: tuple[str, ...] = ("Order Completed",)
+    hosts: tuple[str, ...] = ()  # own domains: no referrers
+    ignore_referrers: tuple[str, ...] = ()
+
+
+class PageRule(msgspec.Struct, frozen=True):
+    """Paths that match the glob are counted under another name."""
+
+    match: str
+    as_: str = msgspec.field(name="as")
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What an event must be: its name (a glob) or its page path (a glob), and values it must carry.
+
+    `where` maps a property name, or a column of core.events, to the value it must equal.
+    """
+
+    event: str | None = None
+    page: str | None = None
+    where: dict[str, str | int | float | bool] = {}
+
+    @property
+    def label(self) -> str:
+        return self.event or self.page or ""
+
+
+class Exclude(msgspec.Struct, frozen=True):
+    """An event between two steps (numbered from 1) that takes an attempt out of the funnel."""
+
+    event: str
+    from_: int = msgspec.field(name="from")
+    to: int
+
+
+class Sessions(msgspec.Struct, frozen=True):
+    gap_us: int = 30 * MINUTE_US
+    cap_us: int = DAY_US
+    ignore: tuple[str, ...] = ()
+
+
+class Identity(msgspec.Struct, frozen=True):
+    stitch_us: int = 30 * DAY_US
+    max_users_per_device: int = 3
+
+
+class Bots(msgspec.Struct, frozen=True):
+    max_eps: int = 20
+    max_day: int = 5000
+
+
+class Funnel(msgspec.Struct, frozen=True):
+    name: str
+    steps: tuple[Step, ...]
+    order: Literal["ordered", "strict", "any"] = "ordered"
+    window_us: int | None = 14 * DAY_US
+    step_window_us: tuple[int, ...] | None = None  # one per step after the first
+    unit: Literal["person", "session"] = "person"
+    entry_period: Literal["day", "week", "month", "all"] = "day"
+    reentry: Literal["first", "optimized"] = "first"
+    counting: Literal["uniques", "totals"] = "uniques"
+    exclude: tuple[Exclude, ...] = ()
+    strict_ignore: tuple[str, ...] = ("Element Clicked", "Rage Clicked", "Dead Clicked", "Experiment Viewed")
+    ties: Literal["either", "strict"] = "either"
+    either_within_us: int = 0
+    breakdown: str | None = None
+    breakdown_from: str = "first_step"  # first_step | last_step | step:k | first_touch
+
+
+class Retention(msgspec.Struct, frozen=True):
+    name: str
+    start: Step
+    returns: Step
+    period: Literal["day", "week", "month"] = "week"
+    intervals: int = 8
+    entry: Literal["first_ever", "recurring"] = "first_ever"
+    clock: Literal["calendar", "rolling_24h"] = "calendar"
+    mode: Literal["exact", "on_or_after", "brackets"] = "exact"
+    brackets: tuple[tuple[int, int], ...] = ((1, 1), (2, 7), (8, 30))
+    min_occurrences: int = 1
+    value: str = "count"  # or sum(prop)
+    warmup_days: int = 30
+    breakdown: str | None = None
+
+
+class Journey(msgspec.Struct, frozen=True):
+    name: str
+    start: Step | None = None
+    end: Step | None = None
+    events: tuple[str, ...] = ()  # event names that are nodes beside pages
+    clean: tuple[PageRule, ...] = ()
+    max_steps: int = 5
+    scope: Literal["session", "person"] = "session"
+    window_us: int = DAY_US
+
+
+class Definitions(msgspec.Struct, frozen=True):
+    """All that the models need to know of a home; `msgspec.convert` makes it of plain values."""
+
+    site: Site = Site()
+    pages: tuple[PageRule, ...] = ()
+    sessions: Sessions = Sessions()
+    identity: Identity = Identity()
+    bots: Bots = Bots()
+    funnels: tuple[Funnel, ...] = ()
+    retentions: tuple[Retention, ...] = ()
+    journeys: tuple[Journey, ...] = ()

@@ -1,0 +1,206 @@
+"""The only door to DuckDB: open and lock, transactions, and the files under sql/."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+SQL = Path(__file__).parent / "sql"
+SCHEMAS = {"1_raw": "raw", "2_core": "core", "3_marts": "marts", "4_meta": "meta"}
+HEADERS = ("grain", "inputs", "surprising row", "reach")
+
+
+class WarehouseError(Exception):
+    """The warehouse cannot be used as asked; the message says why and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One file under sql/: its header, its columns, and the query that fills it (None: Python does)."""
+
+    schema: str
+    name: str
+    header: Mapping[str, str]
+    columns: tuple[Column, ...]
+    create: str
+    query: str | None
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+def read_table(path: Path) -> Table:
+    """The table that a file under sql/<n>_<schema>/ declares.
+
+    The file holds four header lines, one `create table` whose columns stand one a line, each with a trailing
+    `-- comment`, and then at most one query. Raises WarehouseError where a part is missing.
+    """
+    text = path.read_text()
+    header = {}
+    for line, word in zip(text.splitlines(), HEADERS, strict=False):
+        if not line.startswith(f"-- {word}: "):
+            raise WarehouseError(f"{path}: line {len(header) + 1} must begin with '-- {word}: '")
+        header[word] = line.removeprefix(f"-- {word}: ")
+    match = re.search(r"^create table if not exists (\w+)\.(\w+) \(\n(.*?)^\);\n?", text, re.MULTILINE | re.DOTALL)
+    if not match:
+        raise WarehouseError(f"{path}: no 'create table if not exists schema.name (' with one column a line")
+    columns = []
+    for line in match[3].splitlines():
+        column = re.match(r"^\s+(\"?\w+\"?)\s+(.+?),?\s*--\s+(.+)$", line)
+        if not column:
+            raise WarehouseError(f"{path}: the column line {line.strip()!r} must be: name type, -- comment")
+        columns.append(Column(column[1].strip('"'), column[2], column[3]))
+    query = text[match.end() :].strip()
+    return Table(match[1], match[2], header, tuple(columns), match[0], query or None)
+
+
+@cache
+def tables() -> Mapping[str, Table]:
+    """All tables under sql/ by full name ("core.sessions"), in flow order."""
+    found = [read_table(path) for folder in SCHEMAS for path in sorted((SQL / folder).glob("*.sql"))]
+    return {table.full_name: table for table in found}
+
+
+class Warehouse:
+    """An open warehouse. One process writes; all statements go through here."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, path: Path | None) -> None:
+        self.con = con
+        self.path = path
+        self._in_transaction = False
+
+    def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Any]:
+        """Run one statement with bound values; all its rows (an update gives its row count as [(n,)])."""
+        return self.con.execute(sql, _used(sql, values)).fetchall()
+
+    def value(self, sql: str, values: Mapping[str, Any] | None = None) -> Any:
+        """The first column of the first row, or None without a row."""
+        rows = self.execute(sql, values)
+        return rows[0][0] if rows else None
+
+    def frame(self, sql: str, values: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """The rows of a query as a Polars frame, in the query's order."""
+        return self.con.sql(sql, params=_used(sql, values)).pl()
+
+    @contextmanager
+    def frames(self, **frames: pl.DataFrame) -> Iterator[None]:
+        """Make Polars frames readable in SQL under their names while the block runs."""
+        for name, frame in frames.items():
+            self.con.register(name, frame)
+        try:
+            yield
+        finally:
+            for name in frames:
+                self.con.unregister(name)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing. After any error: rollback (a COMMIT after an error is silent and loses the rows)."""
+        if self._in_transaction:
+            raise WarehouseError("a transaction is open already")
+        self.con.execute("begin")
+        self._in_transaction = True
+        try:
+            yield
+            self.con.execute("commit")
+        except BaseException:
+            # An error inside the statement may have ended the transaction already.
+            try:
+                self.con.execute("rollback")
+            except duckdb.Error:
+                pass
+            raise
+        finally:
+            self._in_transaction = False
+
+    def create_tables(self, schemas: tuple[str, ...] = ("raw", "core", "marts", "meta")) -> None:
+        """Create what is missing of the tables under sql/."""
+        for schema in schemas:
+            self.con.execute(f"create schema if not exists {schema}")
+        for table in tables().values():
+            if table.schema in schemas:
+                self.con.execute(table.create)
+
+    def insert(self, table_name: str, values: Mapping[str, Any] | None = None) -> int:
+        """Append the rows of the table's own query, bound to `values`; how many they were."""
+        table = tables()[table_name]
+        if table.query is None:
+            raise WarehouseError(f"{table_name} has no query of its own")
+        sql = f"insert into {table_name} by name {table.query.rstrip(';')}"
+        return int(self.con.execute(sql, _used(sql, values)).fetchall()[0][0])
+
+    def insert_frame(self, table_name: str, frame: pl.DataFrame) -> int:
+        """Append a frame's rows, matched to the table by column name; how many they were."""
+        if frame.is_empty():
+            return 0
+        with self.frames(_frame=frame):
+            return int(self.con.execute(f"insert into {table_name} by name select * from _frame").fetchall()[0][0])
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead file into the database file."""
+        self.con.execute("checkpoint")
+
+    def close(self) -> None:
+        self.con.close()
+
+
+def _used(sql: str, values: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Of `values`, those that the statement names: DuckDB refuses others."""
+    if not values:
+        return None
+    named = set(re.findall(r"\$(\w+)", sql))
+    return {key: value for key, value in values.items() if key in named} or None
+
+
+def open_warehouse(
+    path: Path | None,
+    *,
+    wait_s: float = 30,
+    memory_limit: str | None = None,
+    threads: int | None = None,
+) -> Warehouse:
+    """Open (and create) the warehouse at `path`, None for one in memory.
+
+    Another process may hold the file: waits up to `wait_s` seconds, then raises WarehouseError that names it.
+    """
+    config: dict[str, str | bool | int | float | list[str]] = {"checkpoint_threshold": "1GB", "preserve_insertion_order": False}
+    if memory_limit:
+        config["memory_limit"] = memory_limit
+    if threads:
+        config["threads"] = threads
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            con = duckdb.connect(str(path) if path else ":memory:", config=config)
+            break
+        except duckdb.IOException as error:
+            held = re.search(r"held in (.*?)(?: by user.*?)?\(PID (\d+)\)", str(error))
+            if not held and "lock" not in str(error):
+                raise WarehouseError(f"The warehouse {path} cannot be opened: {error}") from error
+            if time.monotonic() >= deadline:
+                holder = f"{held[1].strip()} (process {held[2]})" if held else "another process"
+                raise WarehouseError(
+                    f"The warehouse {path} is held by {holder}. Wait until it ends, or end it, then try again."
+                ) from error
+            time.sleep(0.1)
+    con.execute("set timezone = 'UTC'")
+    warehouse = Warehouse(con, path)
+    warehouse.create_tables()
+    return warehouse
