@@ -1,0 +1,668 @@
+"""footfall.toml and FOOTFALL_* of the environment as one frozen, checked object.
+
+Only the front door and the DAGs read it; what lies below them is handed plain values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+FILE = "footfall.toml"
+STARTER = Path(__file__).parent / "footfall.default.toml"
+PREFIX = "FOOTFALL_"
+
+# Named in the design, built later: refused with a sentence, since a setting that does nothing would mislead.
+LATER = {
+    "": {"segment", "lifecycle", "heatmap", "attribution", "value", "feedback", "experiment", "id_blocklist"},
+    "sessions": {"preset", "cut_at_midnight", "cut_on_client_id", "cut_on_campaign", "cut_on_user_change"},
+    "funnel": {"on_exclude", "hold", "fixed", "segment", "preset", "from", "to"},
+    "retention": {"reference", "segment", "preset", "active_events"},
+    "journey": {"edge_limit", "min_weight", "include", "exclude", "segment"},
+}
+
+Path_ = tuple[str | int, ...]
+
+
+class ConfigError(Exception):
+    """The settings cannot be used. One line a problem: where, what is allowed, what was probably meant."""
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    match = re.fullmatch(r"\s*(\d+)\s*([smhdw])\s*", value) if isinstance(value, str) else None
+    if not match or not int(match[1]):
+        raise ValueError('must be a time such as "30m", "24h", "14d" or "1w"')
+    names = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+    try:
+        return timedelta(**{names[match[2]]: int(match[1])})
+    except OverflowError:
+        raise ValueError("is longer than any time that can be counted") from None
+
+
+def _duration_or_none(value: object) -> object:
+    return None if value is None or value == "none" else _duration(value)
+
+
+def _durations(value: object) -> object:
+    if value is None or value == "none":
+        return None
+    return (
+        tuple(_duration(each) for each in value) if isinstance(value, list | tuple) else (_duration(value),)
+    )
+
+
+def _bytes(value: object) -> object:
+    """A size in bytes from 1048576, "1 MiB" or "1MB"."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]i?)?B?\s*", value, re.IGNORECASE)
+    if not match:
+        raise ValueError('must be a size such as 1048576, "256 KiB" or "10 MB"')
+    unit = (match[2] or "").upper()
+    base = 1024 if unit.endswith("I") else 1000
+    return int(float(match[1]) * base ** ("KMG".index(unit[0]) + 1 if unit else 0))
+
+
+def _brackets(value: object) -> object:
+    """[1, "2-7", [8, 30]] as pairs."""
+    if not isinstance(value, list | tuple):
+        return value
+    pairs = []
+    for each in value:
+        text = re.fullmatch(r"\s*(\d+)\s*[-–]\s*(\d+)\s*", each) if isinstance(each, str) else None  # noqa: RUF001
+        pair = (each, each) if isinstance(each, int) else (int(text[1]), int(text[2])) if text else each
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(n, int) for n in pair):
+            raise ValueError('must be a list such as [1, "2-7", "8-30"]')
+        if not 0 <= pair[0] <= pair[1]:
+            raise ValueError("must hold ranges that begin at 0 or later and do not end before they begin")
+        pairs.append(tuple(pair))
+    return tuple(pairs)
+
+
+def _texts(value: object) -> object:
+    """A list from the environment may be written as a, b, c."""
+    return (
+        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    )
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError('must be a zone such as "UTC" or "Europe/Amsterdam"') from None
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1024)]
+Texts = Annotated[tuple[Name, ...], BeforeValidator(_texts)]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Site(Part):
+    name: Name = "site"
+    timezone: Annotated[str, BeforeValidator(_zone)] = "UTC"
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    key_events: Texts = ("Order Completed",)
+    hosts: Texts = ()
+    ignore_referrers: Texts = ()
+
+
+class Source(Part):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    write_key: Name | None = None
+    aliases: Texts = ()
+    secret_key: Name | None = None
+    origins: Texts = ()
+    id_storage: Literal["local", "session", "none"] = "local"
+    consent: Literal["anonymise", "decline", "ignore"] = "anonymise"
+
+
+class Collector(Part):
+    request_bytes: Bytes = 10 * 2**20
+    inflated_bytes: Bytes = 20 * 2**20
+    event_bytes: Bytes = 256 * 2**10
+    depth: Annotated[int, Field(ge=1, le=32)] = 32
+    rate_per_key: Annotated[int, Field(ge=1)] | None = None
+    rate_per_address: Annotated[int, Field(ge=1)] | None = None
+
+
+class Log(Part):
+    segment_bytes: Bytes = 64 * 2**20
+    segment_minutes: Annotated[int, Field(ge=1)] = 10
+    keep: Duration = timedelta(hours=24)
+
+
+class Kafka(Part):
+    """Taken and checked now; the forwarder that uses it comes later."""
+
+    bootstrap: Texts
+    topic: Name = "footfall.events"
+    security: dict[str, str] = {}
+    partitions: Annotated[int, Field(ge=1)] = 6
+
+
+class Land(Part):
+    dedup_hours: Annotated[int, Field(ge=1)] = 72
+    batch_events: Annotated[int, Field(ge=1)] = 200_000
+
+
+class Publish(Part):
+    events_days: Annotated[int, Field(ge=1)] = 30
+
+
+class WarehouseLimits(Part):
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?([KMGT]i?B|%)$")] | None = None
+    threads: Annotated[int, Field(ge=1)] | None = None
+
+
+class PageRule(Part):
+    match: Name
+    as_: Name = Field(alias="as")
+
+
+class Sessions(Part):
+    gap: Duration = timedelta(minutes=30)
+    cap: Duration = timedelta(hours=24)
+    ignore: Texts = ()
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.gap > self.cap:
+            raise ValueError('"gap" must not be longer than "cap"')
+        return self
+
+
+class Identity(Part):
+    stitch_days: Annotated[int, Field(ge=0, le=3650)] = 30
+    max_users_per_device: Annotated[int, Field(ge=1)] = 3
+
+
+class Bots(Part):
+    max_eps: Annotated[int, Field(ge=1)] = 20
+    max_day: Annotated[int, Field(ge=1)] = 5000
+
+
+class Step(Part):
+    event: Name | None = None
+    page: Name | None = None
+    where: dict[str, str | int | float | bool] = {}
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.event is None) == (self.page is None):
+            raise ValueError('must have either an "event" or a "page", not both and not neither')
+        return self
+
+
+class Exclude(Part):
+    event: Name
+    from_: Annotated[int, Field(ge=1)] = Field(1, alias="from")
+    to: int | None = None
+
+
+class Funnel(Part):
+    name: Name
+    steps: Annotated[tuple[Step, ...], Field(min_length=2, max_length=20)]
+    order: Literal["ordered", "strict", "any"] = "ordered"
+    window: Annotated[timedelta | None, BeforeValidator(_duration_or_none)] = timedelta(days=14)
+    step_window: Annotated[tuple[timedelta, ...] | None, BeforeValidator(_durations)] = None
+    unit: Literal["person", "session"] = "person"
+    entry_period: Literal["day", "week", "month", "all"] = "day"
+    reentry: Literal["first", "optimized"] = "first"
+    counting: Literal["uniques", "totals"] = "uniques"
+    exclude: tuple[Exclude, ...] = ()
+    strict_ignore: Texts = ("Element Clicked", "Rage Clicked", "Dead Clicked", "Experiment Viewed")
+    ties: Literal["either", "strict"] = "either"
+    either_within_s: Annotated[int, Field(ge=0, le=86_400)] = 0
+    breakdown: Name | None = None
+    breakdown_from: str = "first_step"
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        between = len(self.steps) - 1
+        if self.window is None and self.step_window is None:
+            raise ValueError('needs a "window" or a "step_window"')
+        if self.step_window is not None and len(self.step_window) not in (1, between):
+            raise ValueError(f'"step_window" must be one time, or a list of {between}: one from step to step')
+        for each in self.exclude:
+            if each.from_ >= (each.to or len(self.steps)) or (each.to or 0) > len(self.steps):
+                raise ValueError(
+                    f'"exclude" must lie between steps 1 and {len(self.steps)}, "from" before "to"'
+                )
+        if self.breakdown_from == "all":
+            raise ValueError('"breakdown_from" = "all" is not built yet')
+        step = re.fullmatch(r"step:(\d+)", self.breakdown_from)
+        if self.breakdown_from not in ("first_step", "last_step", "first_touch") and not (
+            step and 1 <= int(step[1]) <= len(self.steps)
+        ):
+            raise ValueError(
+                '"breakdown_from" must be "first_step", "last_step", "first_touch", '
+                f'or "step:1" to "step:{len(self.steps)}"'
+            )
+        return self
+
+
+class Retention(Part):
+    name: Name
+    start: Step
+    returns: Step
+    period: Literal["day", "week", "month"] = "week"
+    intervals: Annotated[int, Field(ge=1, le=366)] = 8
+    entry: Literal["first_ever", "recurring"] = "first_ever"
+    clock: Literal["calendar", "rolling_24h"] = "calendar"
+    mode: Literal["exact", "on_or_after", "brackets"] = "exact"
+    brackets: Annotated[tuple[tuple[int, int], ...], BeforeValidator(_brackets), Field(min_length=1)] = (
+        (1, 1),
+        (2, 7),
+        (8, 30),
+    )
+    min_occurrences: Annotated[int, Field(ge=1)] = 1
+    value: Annotated[str, Field(pattern=r"^(count|sum\([^()]+\))$")] = "count"
+    warmup: Duration = timedelta(days=30)
+    breakdown: Name | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.warmup % timedelta(days=1):
+            raise ValueError('"warmup" must be whole days')
+        if any(
+            after[0] <= before[1] for before, after in zip(self.brackets, self.brackets[1:], strict=False)
+        ):
+            raise ValueError('"brackets" must follow each other without overlap')
+        return self
+
+
+class Journey(Part):
+    name: Name
+    start: Step | None = None
+    end: Step | None = None
+    events: Texts = ()
+    clean: tuple[PageRule, ...] = ()
+    max_steps: Annotated[int, Field(ge=1, le=20)] = 5
+    scope: Literal["session", "person"] = "session"
+    window: Duration = timedelta(days=1)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.scope == "person" and not (self.start or self.end):
+            raise ValueError('with scope "person" needs a "start" or an "end"')
+        return self
+
+
+class Config(Part):
+    """All of footfall.toml under the names of its keys; repeated sections are tuples in their plural."""
+
+    site: Site = Site()
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)] = Field(alias="source")
+    collector: Collector = Collector()
+    log: Log = Log()
+    kafka: Kafka | None = None
+    land: Land = Land()
+    publish: Publish = Publish()
+    warehouse: WarehouseLimits = WarehouseLimits()
+    pages: tuple[PageRule, ...] = Field((), alias="page")
+    sessions: Sessions = Sessions()
+    identity: Identity = Identity()
+    bots: Bots = Bots()
+    funnels: tuple[Funnel, ...] = Field((), alias="funnel")
+    retentions: tuple[Retention, ...] = Field((), alias="retention")
+    journeys: tuple[Journey, ...] = Field((), alias="journey")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for section, parts in (
+            ("source", self.sources),
+            ("funnel", self.funnels),
+            ("retention", self.retentions),
+            ("journey", self.journeys),
+        ):
+            if twice := _repeated(part.name for part in parts):
+                raise ValueError(f'two [[{section}]] have the name "{twice}": each needs its own')
+        keys: dict[str, str] = {}
+        for source in self.sources:
+            for key in {source.name, *source.aliases, *filter(None, (source.write_key, source.secret_key))}:
+                if (other := keys.setdefault(key, source.name)) != source.name:
+                    shown = (
+                        "the same secret_key"
+                        if key == source.secret_key
+                        else f'"{key}" as a name, key or alias'
+                    )
+                    raise ValueError(
+                        f'[[source]] "{other}" and "{source.name}" both have {shown}: each needs its own'
+                    )
+            if source.secret_key and source.secret_key in (source.write_key, *source.aliases):
+                raise ValueError(
+                    f'[[source]] "{source.name}": secret_key must differ from write_key, which is public'
+                )
+        return self
+
+    def definitions(self) -> dict[str, Any]:
+        """What the models need, as plain values under the field names of transforms.definitions."""
+        site = self.site.model_dump()
+        own = {urlsplit(origin).hostname for each in self.sources for origin in each.origins}
+        own |= {alias for each in self.sources for alias in each.aliases if "." in alias}
+        site["hosts"] = list(
+            dict.fromkeys([*self.site.hosts, *sorted(host for host in own if host and "*" not in host)])
+        )
+        return {
+            "site": site,
+            "pages": [_plain(rule) for rule in self.pages],
+            "sessions": {
+                "gap_us": _us(self.sessions.gap),
+                "cap_us": _us(self.sessions.cap),
+                "ignore": list(self.sessions.ignore),
+            },
+            "identity": {
+                "stitch_us": _us(timedelta(days=self.identity.stitch_days)),
+                "max_users_per_device": self.identity.max_users_per_device,
+            },
+            "bots": _plain(self.bots),
+            "funnels": [_funnel(funnel) for funnel in self.funnels],
+            "retentions": [_retention(retention) for retention in self.retentions],
+            "journeys": [
+                _plain(journey, "window") | {"window_us": _us(journey.window)} for journey in self.journeys
+            ],
+        }
+
+
+def load(home: Path, env: Mapping[str, str]) -> Config:
+    """The settings of `home`: its footfall.toml, overlaid with `env` (FOOTFALL_SECTION__KEY).
+
+    Raises ConfigError with a sentence for each problem found.
+    """
+    path = home / FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"There is no {path}. Make one with: footfall init --home {home}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    return read(text, env)
+
+
+def read(text: str, env: Mapping[str, str]) -> Config:
+    """As `load`, of the text of a footfall.toml."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{FILE} is not TOML: {error}.") from None
+    origin = _overlay(data, env)
+    if sentences := list(_later(data, origin)):
+        raise ConfigError("\n".join(sentences))
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        # A list with a bad member also counts as too short: the member says it better.
+        lines = [
+            _sentence(dict(each), data, origin)
+            for each in problems
+            if not any(other["loc"][: len(each["loc"])] == each["loc"] != other["loc"] for other in problems)
+        ]
+        raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+
+
+def starter() -> str:
+    """The commented footfall.toml that `footfall init` writes."""
+    return STARTER.read_text(encoding="utf-8")
+
+
+def _repeated(names: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+
+
+def _us(span: timedelta) -> int:
+    return span // timedelta(microseconds=1)
+
+
+def _plain(part: BaseModel, *without: str) -> dict[str, Any]:
+    return part.model_dump(by_alias=True, exclude_none=True, exclude=set(without))
+
+
+def _funnel(funnel: Funnel) -> dict[str, Any]:
+    spans = funnel.step_window
+    if spans is not None and len(spans) == 1:
+        spans *= len(funnel.steps) - 1
+    return _plain(funnel, "window", "step_window", "exclude", "either_within_s") | {
+        "window_us": None if funnel.window is None else _us(funnel.window),
+        "step_window_us": None if spans is None else [_us(span) for span in spans],
+        "either_within_us": funnel.either_within_s * 1_000_000,
+        "exclude": [
+            {"event": each.event, "from": each.from_, "to": each.to or len(funnel.steps)}
+            for each in funnel.exclude
+        ],
+    }
+
+
+def _retention(retention: Retention) -> dict[str, Any]:
+    intervals = retention.brackets[-1][1] if retention.mode == "brackets" else retention.intervals
+    return _plain(retention, "warmup", "intervals") | {
+        "intervals": intervals,
+        "warmup_days": retention.warmup // timedelta(days=1),
+    }
+
+
+def _overlay(data: dict[str, Any], env: Mapping[str, str]) -> dict[Path_, str]:
+    """Set the keys that FOOTFALL_SECTION__KEY variables name in `data`; which variable set which key.
+
+    A repeated section is found by its name: FOOTFALL_SOURCE__WEB__SECRET_KEY.
+    """
+    origin: dict[Path_, str] = {}
+    problems = []
+    for variable in sorted(env):
+        if not variable.startswith(PREFIX) or "__" not in variable:
+            continue
+        section, *keys = variable.removeprefix(PREFIX).lower().split("__")
+        path: Path_ = (section, *keys)
+        into: Any = data.setdefault(section, {})
+        if isinstance(into, list) or section in _lists():
+            entries = into if isinstance(into, list) else []
+            names = {
+                _variable_name(each.get("name")): at
+                for at, each in enumerate(entries)
+                if isinstance(each, dict)
+            }
+            at = names.get(keys[0]) if len(keys) == 2 else None
+            if at is None:
+                known = (
+                    ", ".join(str(each.get("name")) for each in entries if isinstance(each, dict)) or "none"
+                )
+                problems.append(
+                    f"{variable} names no [[{section}]] of {FILE} (there: {known}). "
+                    f"Write {PREFIX}{section.upper()}__NAME__KEY."
+                )
+                continue
+            path, into, keys = (section, at, keys[1]), entries[at], keys[1:]
+        if len(keys) != 1 or not keys[0] or not isinstance(into, dict):
+            problems.append(f"{variable} is not of the form {PREFIX}SECTION__KEY.")
+            continue
+        into[keys[0]] = _value(env[variable])
+        origin[path] = variable
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return origin
+
+
+def _lists() -> set[str]:
+    """The sections that TOML writes in double brackets."""
+    return {
+        field.alias
+        for field in Config.model_fields.values()
+        if field.alias and "tuple" in str(field.annotation)
+    }
+
+
+def _variable_name(name: object) -> str:
+    return re.sub(r"[^a-z0-9]", "_", str(name).lower())
+
+
+def _value(text: str) -> object:
+    if text[:1] in "[{" and text:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _later(data: Mapping[str, Any], origin: Mapping[Path_, str]) -> Iterable[str]:
+    for section, value in data.items():
+        if section in LATER[""]:
+            yield f"{_where((section,), data, origin)} is not built yet. Remove it."
+            continue
+        for at, part in enumerate(value if isinstance(value, list) else [value]):
+            for key in LATER.get(section, set()).intersection(part if isinstance(part, dict) else ()):
+                place: Path_ = (section, at) if isinstance(value, list) else (section,)
+                yield f'{_where(place, data, origin, key)}: "{key}" is not built yet. Remove it.'
+
+
+def _where(path: Path_, data: Mapping[str, Any], origin: Mapping[Path_, str], key: str | None = None) -> str:
+    """The place of a problem: the variable that brought it, or file, section, and which of several."""
+    full = path if key is None else (*path, key)
+    for length in range(len(full), 1, -1):
+        if full[:length] in origin:
+            return origin[full[:length]]
+    if not path:
+        return FILE
+    section, *rest = path
+    value = data.get(str(section))
+    if not isinstance(value, list):
+        text = f"{FILE}: [{section}]"
+    else:
+        text = f"{FILE}: [[{section}]]"
+        if rest and isinstance(rest[0], int):
+            part = value[rest[0]]
+            name = part.get("name") or part.get("match") if isinstance(part, dict) else None
+            text += f' "{name}"' if name is not None else f" number {rest[0] + 1}"
+            rest = rest[1:]
+    words = [f"number {each + 1}" if isinstance(each, int) else str(each) for each in rest]
+    return f"{text}, {' '.join(words)}" if words else text
+
+
+def _sentence(problem: Mapping[str, Any], data: Mapping[str, Any], origin: Mapping[Path_, str]) -> str:
+    """One sentence of pydantic's account of a problem."""
+    path: Path_ = tuple(problem["loc"])
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown(path, data, origin)
+    if kind == "missing":
+        if path == ("source",):
+            return f'{FILE} needs at least one [[source]] with a "name".'
+        return f'{_where(path[:-1], data, origin)} is without "{path[-1]}", which it must have.'
+    if kind == "value_error" and len(path) == 0:
+        return f"{FILE}: {context['error']}."
+    if kind == "value_error" and isinstance(problem["input"], dict):
+        return f"{_where(path, data, origin)}: {context['error']}."
+    if path == ("source",) and kind == "too_short":
+        return f'{FILE} needs at least one [[source]] with a "name".'
+    given = problem["input"]
+    shown = (
+        f" is {json.dumps(given, default=str, ensure_ascii=False)}"
+        if isinstance(given, str | int | float)
+        else ""
+    )
+    if "secret" in str(path[-1]):
+        shown = ""
+    parent_path, key = (
+        (path, "") if isinstance(path[-1], int) or len(path) == 1 else (path[:-1], str(path[-1]))
+    )
+    place = _where(parent_path, data, origin, key or None)
+    subject = f'{place}: "{key}"' if key and not place.startswith(PREFIX) else place
+    rule = _rule(kind, context, str(problem["msg"]), key)
+    if kind == "literal_error" and isinstance(given, str):
+        close = difflib.get_close_matches(given, re.findall(r"'([^']+)'", context["expected"]), 1, 0.6)
+        rule += f'. Did you mean "{close[0]}"?' if close else "."
+        return f"{subject}{shown} but {rule}" if shown else f"{subject} {rule}"
+    return f"{subject}{shown} but {rule}." if shown else f"{subject} {rule}."
+
+
+def _unknown(path: Path_, data: Mapping[str, Any], origin: Mapping[Path_, str]) -> str:
+    key, allowed = str(path[-1]), _keys(path[:-1])
+    name, kind = ("[{}]", "section") if len(path) == 1 else ('"{}"', "key")
+    place = next(
+        (origin[each] for each in origin if each[: len(path)] == path), _where(path[:-1], data, origin)
+    )
+    close = difflib.get_close_matches(key, allowed, 1, 0.6)
+    hint = f"Did you mean {name.format(close[0])}?" if close else f"It may have: {', '.join(allowed)}."
+    return f"{place} has no {kind} {name.format(key)}. {hint}"
+
+
+def _rule(kind: str, context: Mapping[str, Any], message: str, key: str) -> str:
+    patterns = {
+        "currency": 'must be three capital letters such as "EUR"',
+        "value": 'must be "count" or "sum(name of a property)"',
+        "memory_limit": 'must be a size such as "4GB"',
+        "name": "must be letters, digits, dots, dashes or underscores, 100 at most",
+    }
+    match kind:
+        case "value_error":
+            return str(context["error"])
+        case "literal_error":
+            allowed = re.findall(r"'([^']+)'", context["expected"])
+            return "must be one of " + ", ".join(f'"{each}"' for each in allowed)
+        case "int_parsing" | "int_type" | "int_from_float":
+            return "must be a whole number"
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}"
+        case "less_than_equal":
+            return f"must be at most {context['le']}"
+        case "string_type":
+            return "must be text in quotes"
+        case "string_too_short":
+            return "must not be empty"
+        case "string_too_long":
+            return f"must have at most {context['max_length']} characters"
+        case "string_pattern_mismatch":
+            return patterns.get(key, "has characters that are not allowed")
+        case "tuple_type" | "list_type":
+            return "must be a list in brackets"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return "must be a table of keys"
+        case "too_short":
+            return f"must have at least {context['min_length']}"
+        case "too_long":
+            return f"must have at most {context['max_length']}"
+    return message[:1].lower() + message[1:]
+
+
+def _keys(path: Path_) -> list[str]:
+    """The keys that the table at `path` may have, as people write them."""
+    model: type[BaseModel] = Config
+    for step in path:
+        if isinstance(step, int):
+            continue
+        field = next(
+            (each for name, each in model.model_fields.items() if (each.alias or name) == step), None
+        )
+        inner = _model(field.annotation) if field else None
+        if inner is None:
+            return []
+        model = inner
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for each in get_args(annotation) if (found := _model(each))), None)

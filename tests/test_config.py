@@ -1,0 +1,358 @@
+"""What people write in footfall.toml and FOOTFALL_*: taken whole, or refused with a sentence."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
+
+import config
+from transforms.definitions import Definitions, Funnel, Journey, Retention
+
+SOURCE = '[[source]]\nname = "web"\n'
+FUNNEL = (
+    SOURCE + '[[funnel]]\nname = "checkout"\nsteps = [{ event = "A" }, { page = "/b*" }, { event = "C" }]\n'
+)
+RETENTION = SOURCE + '[[retention]]\nname = "buyers"\nstart = { event = "A" }\nreturns = { event = "A" }\n'
+A_TIME = 'must be a time such as "30m", "24h", "14d" or "1w".'
+JOURNEY = SOURCE + '[[journey]]\nname = "way"\n'
+
+
+def complaint(text: str, env: dict[str, str] | None = None) -> str:
+    with pytest.raises(config.ConfigError) as error:
+        config.read(text, env or {})
+    return str(error.value)
+
+
+def definitions(text: str) -> Definitions:
+    return msgspec.convert(config.read(text, {}).definitions(), Definitions)
+
+
+def test_one_source_is_enough_and_the_models_get_their_own_defaults() -> None:
+    assert definitions(SOURCE) == Definitions()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (FUNNEL, "funnels"),
+        (RETENTION, "retentions"),
+        (JOURNEY, "journeys"),
+    ],
+)
+def test_a_named_question_has_the_defaults_of_the_models(text: str, expected: str) -> None:
+    (made,) = getattr(definitions(text), expected)
+    if isinstance(made, Funnel):
+        assert made == Funnel(name=made.name, steps=made.steps)
+    elif isinstance(made, Retention):
+        assert made == Retention(name=made.name, start=made.start, returns=made.returns)
+    else:
+        assert made == Journey(name=made.name)
+
+
+def test_every_option_reaches_the_models() -> None:
+    text = (
+        FUNNEL
+        + """
+order = "strict"
+window = "none"
+step_window = ["1h", "2d"]
+unit = "session"
+entry_period = "week"
+reentry = "optimized"
+counting = "totals"
+ties = "strict"
+either_within_s = 2
+breakdown = "device"
+breakdown_from = "step:2"
+strict_ignore = ["X"]
+exclude = [{ event = "Cancelled" }, { event = "D", from = 2, to = 3 }]
+[[retention]]
+name = "r"
+start = { event = "A", where = { plan = "pro", seats = 3, trial = false } }
+returns = { page = "/x" }
+period = "month"
+mode = "brackets"
+brackets = [1, "2-7", [8, 40]]
+clock = "rolling_24h"
+entry = "recurring"
+min_occurrences = 2
+value = "sum(revenue)"
+warmup = "2w"
+[[journey]]
+name = "j"
+end = { page = "/" }
+events = ["A"]
+clean = [{ match = "/h/*", as = "help" }]
+max_steps = 9
+scope = "person"
+window = "12h"
+[[page]]
+match = "/product/*"
+as = "/product/:id"
+"""
+    )
+    made = definitions(text)
+    (funnel,) = made.funnels
+    assert (funnel.window_us, funnel.step_window_us) == (None, (3_600_000_000, 172_800_000_000))
+    assert [(each.event, each.from_, each.to) for each in funnel.exclude] == [
+        ("Cancelled", 1, 3),
+        ("D", 2, 3),
+    ]
+    assert (funnel.order, funnel.unit, funnel.entry_period) == ("strict", "session", "week")
+    assert (funnel.reentry, funnel.counting, funnel.ties) == ("optimized", "totals", "strict")
+    assert (funnel.either_within_us, funnel.breakdown, funnel.breakdown_from) == (
+        2_000_000,
+        "device",
+        "step:2",
+    )
+    (retention,) = made.retentions
+    assert retention.start.where == {"plan": "pro", "seats": 3, "trial": False}
+    assert retention.brackets == ((1, 1), (2, 7), (8, 40))
+    assert retention.intervals == 40  # the last index that a bracket needs
+    assert (retention.warmup_days, retention.value, retention.min_occurrences) == (14, "sum(revenue)", 2)
+    (journey,) = made.journeys
+    assert (journey.max_steps, journey.scope, journey.window_us) == (9, "person", 43_200_000_000)
+    assert (journey.clean[0].match, journey.clean[0].as_) == ("/h/*", "help")
+    assert made.pages[0].as_ == "/product/:id"
+
+
+def test_one_step_window_holds_between_all_steps() -> None:
+    (funnel,) = definitions(FUNNEL + 'step_window = "1h"').funnels
+    assert funnel.step_window_us == (3_600_000_000, 3_600_000_000)
+
+
+def test_where_a_source_may_send_from_is_an_own_domain() -> None:
+    text = SOURCE + 'origins = ["https://shop.example", "*"]\naliases = ["www.shop.example", "app-1"]\n'
+    made = definitions(text + '[site]\nhosts = ["old.example"]')
+    assert made.site.hosts == ("old.example", "shop.example", "www.shop.example")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            SOURCE + '[sessions]\ngapp = "1m"',
+            'footfall.toml: [sessions] has no key "gapp". Did you mean "gap"?',
+        ),
+        (
+            SOURCE + '[sesions]\ngap = "1m"',
+            "footfall.toml has no section [sesions]. Did you mean [sessions]?",
+        ),
+        (
+            SOURCE + '[sessions]\ngap = "soon"',
+            f'footfall.toml: [sessions]: "gap" is "soon" but {A_TIME}',
+        ),
+        (
+            SOURCE + '[sessions]\ngap = "0m"',
+            f'footfall.toml: [sessions]: "gap" is "0m" but {A_TIME}',
+        ),
+        (
+            SOURCE + '[sessions]\ngap = "48h"',
+            'footfall.toml: [sessions]: "gap" must not be longer than "cap".',
+        ),
+        ("", 'footfall.toml needs at least one [[source]] with a "name".'),
+        (
+            SOURCE + "[land]\nbatch_events = 0",
+            'footfall.toml: [land]: "batch_events" is 0 but must be at least 1.',
+        ),
+        (
+            SOURCE + '[site]\ntimezone = "Europe/Amsterdm"',
+            'footfall.toml: [site]: "timezone" is "Europe/Amsterdm" '
+            'but must be a zone such as "UTC" or "Europe/Amsterdam".',
+        ),
+        (
+            SOURCE + '[site]\ncurrency = "euro"',
+            'footfall.toml: [site]: "currency" is "euro" but must be three capital letters such as "EUR".',
+        ),
+        (
+            FUNNEL + 'order = "orderd"',
+            'footfall.toml: [[funnel]] "checkout": "order" is "orderd" but must be one of '
+            '"ordered", "strict", "any". Did you mean "ordered"?',
+        ),
+        (
+            FUNNEL + 'step_window = ["1h", "1h", "1h"]',
+            'footfall.toml: [[funnel]] "checkout": "step_window" must be one time, or a list of 2: '
+            "one from step to step.",
+        ),
+        (
+            FUNNEL + 'window = "none"',
+            'footfall.toml: [[funnel]] "checkout": needs a "window" or a "step_window".',
+        ),
+        (
+            SOURCE + '[[funnel]]\nname = "c"\nsteps = [{ event = "a" }]',
+            'footfall.toml: [[funnel]] "c": "steps" must have at least 2.',
+        ),
+        (
+            SOURCE + '[[funnel]]\nname = "c"\nsteps = [{ event = "a" }, { event = "b", page = "/" }]',
+            'footfall.toml: [[funnel]] "c", steps number 2: must have either an "event" or a "page", '
+            "not both and not neither.",
+        ),
+        (FUNNEL + FUNNEL.removeprefix(SOURCE), 'footfall.toml: two [[funnel]] have the name "checkout"'),
+        (
+            SOURCE + '[[source]]\nname = "app"\naliases = ["web"]',
+            'footfall.toml: [[source]] "web" and "app" both have "web" as a name, key or alias',
+        ),
+        (
+            SOURCE + 'write_key = "k"\n[[source]]\nname = "app"\nwrite_key = "k"',
+            'footfall.toml: [[source]] "web" and "app" both have "k" as a name, key or alias',
+        ),
+        (
+            SOURCE + 'write_key = "k"\nsecret_key = "k"',
+            "secret_key must differ from write_key, which is public",
+        ),
+        (
+            SOURCE + '[[page]]\nmatch = "/x"',
+            'footfall.toml: [[page]] "/x" is without "as", which it must have.',
+        ),
+        (RETENTION + "intervals = 0", '[[retention]] "buyers": "intervals" is 0 but must be at least 1.'),
+        (RETENTION + 'brackets = ["7-2"]', "must hold ranges that begin at 0 or later"),
+        (JOURNEY + 'scope = "person"', 'with scope "person" needs a "start" or an "end"'),
+        ("[[source", "footfall.toml is not TOML: "),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(text: str, sentence: str) -> None:
+    assert sentence in complaint(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (SOURCE + "[sessions]\ncut_at_midnight = true", '"cut_at_midnight" is not built yet'),
+        (SOURCE + '[sessions]\npreset = "ga4"', '"preset" is not built yet'),
+        (SOURCE + "[heatmap]\nbin = 1", "[heatmap] is not built yet"),
+        (SOURCE + '[[segment]]\nname = "x"', "[[segment]] is not built yet"),
+        (FUNNEL + 'on_exclude = "stop"', '"on_exclude" is not built yet'),
+        (FUNNEL + 'hold = ["device"]', '"hold" is not built yet'),
+        (FUNNEL + 'breakdown_from = "all"', '"breakdown_from" = "all" is not built yet'),
+        (RETENTION + 'reference = "previous"', '"reference" is not built yet'),
+        (JOURNEY + "edge_limit = 10", '"edge_limit" is not built yet'),
+    ],
+)
+def test_what_is_planned_but_not_built_is_refused(text: str, key: str) -> None:
+    assert key in complaint(text)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    assert len(complaint(SOURCE + '[land]\ndedup_hours = "x"\nbatch_event = 1').splitlines()) == 2
+
+
+def test_the_environment_wins_and_is_converted() -> None:
+    env = {
+        "FOOTFALL_SOURCE__MY_SHOP__SECRET_KEY": "s3cret",
+        "FOOTFALL_SESSIONS__GAP": "5m",
+        "FOOTFALL_LAND__DEDUP_HOURS": "24",
+        "FOOTFALL_SITE__KEY_EVENTS": "A, B",
+        "FOOTFALL_SITE__HOSTS": '["a.example"]',
+        "FOOTFALL_HOME": "elsewhere",
+        "OTHER__THING": "x",
+    }
+    made = config.read('[[source]]\nname = "my-shop"\n[sessions]\ngap = "30m"', env)
+    assert made.sources[0].secret_key == "s3cret"
+    assert made.sessions.gap == timedelta(minutes=5)
+    assert made.land.dedup_hours == 24
+    assert made.site.key_events == ("A", "B")
+    assert made.site.hosts == ("a.example",)
+
+
+@pytest.mark.parametrize(
+    ("variable", "sentence"),
+    [
+        ("FOOTFALL_SESSIONS__GAPP", 'FOOTFALL_SESSIONS__GAPP has no key "gapp". Did you mean "gap"?'),
+        ("FOOTFALL_SESIONS__GAP", "FOOTFALL_SESIONS__GAP has no section [sesions]. Did you mean [sessions]?"),
+        ("FOOTFALL_LAND__DEDUP_HOURS", 'FOOTFALL_LAND__DEDUP_HOURS is "many" but must be a whole number.'),
+        (
+            "FOOTFALL_SOURCE__WEBB__X",
+            "FOOTFALL_SOURCE__WEBB__X names no [[source]] of footfall.toml (there: web).",
+        ),
+        ("FOOTFALL_SITE__", "FOOTFALL_SITE__ is not of the form FOOTFALL_SECTION__KEY."),
+    ],
+)
+def test_a_wrong_variable_is_named(variable: str, sentence: str) -> None:
+    assert sentence in complaint(SOURCE, {variable: "many"})
+
+
+def test_a_secret_is_never_repeated_in_a_complaint() -> None:
+    assert "s3cret" not in complaint(SOURCE + 'secret_key = ["s3cret"]\n')
+    text = '[[source]]\nname = "{}"\nsecret_key = "s3cret"\n'
+    assert "s3cret" not in complaint(text.format("a") + text.format("b"))
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        config.ConfigError, match=r"There is no .*footfall\.toml\. Make one with: footfall init"
+    ):
+        config.load(tmp_path, {})
+
+
+def test_a_file_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "footfall.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(config.ConfigError, match="is not UTF-8 text"):
+        config.load(tmp_path, {})
+
+
+def test_the_settings_are_frozen() -> None:
+    made = config.read(SOURCE, {})
+    with pytest.raises(ValidationError, match="frozen"):
+        made.site.name = "x"  # type: ignore[misc]
+
+
+# Keys whose lines in the starter file are examples: they have no default, or none that TOML can say.
+EXAMPLES = {
+    ("Source", "write_key"),
+    ("Source", "origins"),
+    ("Collector", "rate_per_key"),
+    ("Collector", "rate_per_address"),
+    ("WarehouseLimits", "memory_limit"),
+    ("WarehouseLimits", "threads"),
+    ("Journey", "start"),
+    ("Journey", "clean"),
+}
+
+
+def test_the_starter_file_is_valid_as_it_is() -> None:
+    made = config.read(config.starter(), {})
+    assert [source.name for source in made.sources] == ["web"]
+
+
+def test_the_defaults_in_the_starter_file_are_the_real_ones() -> None:
+    opened = re.sub(r"^# (?=\[|\w+ = |    \{|\])", "", config.starter(), flags=re.MULTILINE)
+    made = config.read(opened, {})
+    assert made.pages
+    checked = 0
+    parts: list[BaseModel] = [
+        *(
+            getattr(made, name)
+            for name in type(made).model_fields
+            if isinstance(getattr(made, name), BaseModel)
+        ),
+        *made.sources,
+        *made.funnels,
+        *made.retentions,
+        *made.journeys,
+    ]
+    for part in parts:
+        for name in part.model_fields_set:
+            field = type(part).model_fields[name]
+            if (type(part).__name__, name) in EXAMPLES or field.default is PydanticUndefined:
+                continue
+            assert getattr(part, name) == field.default, f"{type(part).__name__}.{name}"
+            checked += 1
+    assert checked > 45
+
+
+def test_the_starter_file_shows_every_key() -> None:
+    shown = config.starter()
+    left_out = {"kafka", "breakdown", "exclude", "step_window", "strict_ignore", "end", "secret_key"}
+    for section in config.Config.model_fields.values():
+        model = config._model(section.annotation)
+        assert model is not None
+        for name, field in model.model_fields.items():
+            key = field.alias or name
+            if model is not config.Kafka and key not in left_out:
+                assert re.search(rf"^(# )?{key} = ", shown, re.MULTILINE), key
