@@ -1,0 +1,324 @@
+"""The editable tables of sql/0_rules: read, checked row by row, and put into the schema `rules`."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import polars as pl
+
+from warehouse import Warehouse
+
+BOT_KINDS = ("ai_agent", "monitor", "crawler", "script")  # of several, the first counts
+SITE_KINDS = ("search", "social", "video", "shopping", "ai", "referral")  # referral: takes a subdomain out
+RUNS_ON = ("browser", "app", "server")
+
+CONDITION_COLUMNS = {
+    "source": "varchar",
+    "medium": "varchar",
+    "campaign": "varchar",
+    "site_kind": "varchar",
+    "is_paid": "boolean",
+    "is_shop_campaign": "boolean",
+}
+CONDITION_FUNCTIONS = ("contains", "starts_with", "ends_with", "regexp_matches", "lower", "length")
+CONDITION_WORDS = ("and", "or", "not", "in", "like", "is", "null", "true", "false")
+CONDITION_TOKEN = re.compile(r"\s*(?:'(?:[^']|'')*'|\d+|(?P<word>[A-Za-z_]\w*)|<>|!=|<=|>=|[=<>(),])\s*")
+
+
+class RulesError(Exception):
+    """A rule file is wrong; the message names the file, the line and how to mend it."""
+
+
+class BotRule(msgspec.Struct, frozen=True):
+    """A row of rules.bots that names programs by their user agent: a glob, in any case."""
+
+    name: str
+    agent: str
+    kind: str
+
+
+def _text(cell: str) -> str:
+    if not cell:
+        raise ValueError("is empty, but must be given")
+    return cell
+
+
+def _lower(cell: str) -> str:
+    return _text(cell).lower()
+
+
+def _optional(cell: str) -> str | None:
+    return cell or None
+
+
+def _flag(cell: str) -> bool:
+    if cell.lower() not in ("true", "false"):
+        raise ValueError(f"is {cell!r}, but must be true or false")
+    return cell.lower() == "true"
+
+
+def _number(cell: str) -> int:
+    if not cell.isdecimal():
+        raise ValueError(f"is {cell!r}, but must be a whole number")
+    return int(cell)
+
+
+def _rate(cell: str) -> Decimal:
+    try:
+        rate = Decimal(cell)
+    except InvalidOperation:
+        rate = Decimal(0)
+    if not rate.is_finite() or rate <= 0:
+        raise ValueError(f"is {cell!r}, but must be a number above 0, such as 1.0832")
+    return rate
+
+
+def _day(cell: str) -> date:
+    try:
+        return date.fromisoformat(cell)
+    except ValueError:
+        raise ValueError(f"is {cell!r}, but must be a date such as 2026-11-22") from None
+
+
+def _currency(cell: str) -> str:
+    if not re.fullmatch(r"[A-Z]{3}", cell):
+        raise ValueError(f"is {cell!r}, but must be three capitals, such as USD")
+    return cell
+
+
+def _domain(cell: str) -> str:
+    domain = cell.lower()
+    if not re.fullmatch(r"[^\s/:*]+(\.\*)?", domain):
+        raise ValueError(
+            f"is {cell!r}, but must be a bare domain such as example.org, or example.* for all countries"
+        )
+    return domain
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(cell: str) -> str:
+        if cell not in words:
+            raise ValueError(f"is {cell!r}, but must be one of {', '.join(words)}")
+        return cell
+
+    return read
+
+
+def _condition(cell: str) -> str:
+    """A channel condition: only the words of the closed lists above, so it can read and do nothing else."""
+    at = 0
+    while at < len(cell):
+        token = CONDITION_TOKEN.match(cell, at)
+        if not token:
+            raise ValueError(f"has {cell[at : at + 12]!r}, which conditions do not know")
+        word = (token["word"] or "and").lower()
+        if word not in CONDITION_COLUMNS and word not in CONDITION_FUNCTIONS and word not in CONDITION_WORDS:
+            allowed = ", ".join((*CONDITION_COLUMNS, *CONDITION_FUNCTIONS, *CONDITION_WORDS))
+            raise ValueError(f"has the word {token['word']!r}; it may only use {allowed}")
+        at = token.end()
+    return _text(cell)
+
+
+@dataclass(frozen=True)
+class RuleTable:
+    """One rule file: its columns as (SQL type, reader of a cell), what is unique, and what SQL adds."""
+
+    columns: Mapping[str, tuple[str, Callable[[str], Any]]]
+    key: tuple[str, ...]
+    added: Mapping[str, str] = field(default_factory=dict)
+
+
+TABLES = {
+    "channels": RuleTable(
+        {"rank": ("integer", _number), "channel": ("varchar", _text), "condition": ("varchar", _condition)},
+        ("rank",),
+    ),
+    "sites": RuleTable(
+        {
+            "domain": ("varchar", _domain),
+            "kind": ("varchar", _one_of(*SITE_KINDS)),
+            "name": ("varchar", _optional),
+        },
+        ("domain",),
+    ),
+    "click_ids": RuleTable(
+        {"param": ("varchar", _lower), "source": ("varchar", _lower), "medium": ("varchar", _lower)},
+        ("param",),
+    ),
+    "bots": RuleTable(
+        {
+            "name": ("varchar", _text),
+            "agent": ("varchar", _optional),
+            "network": ("varchar", _optional),
+            "kind": ("varchar", _one_of(*BOT_KINDS)),
+        },
+        ("agent", "network"),
+        {"network_like": "rules.glob_as_like(network)"},
+    ),
+    "session_ignore": RuleTable(
+        {"name": ("varchar", _text), "only_without_url": ("boolean", _flag)},
+        ("name",),
+        {"name_like": "rules.glob_as_like(name)"},
+    ),
+    "libraries": RuleTable(
+        {"name": ("varchar", _text), "runs_on": ("varchar", _one_of(*RUNS_ON))}, ("name",)
+    ),
+    "currency_rates": RuleTable(
+        {"date": ("date", _day), "currency": ("varchar", _currency), "rate": ("decimal(18, 8)", _rate)},
+        ("date", "currency"),
+    ),
+}
+
+Rows = list[dict[str, Any]]
+
+
+def load(warehouse: Warehouse, folder: Path) -> str:
+    """Bring the schema `rules` up to the files in `folder`; the hash of all that they say, 64 hex digits.
+
+    The hash is of the rows, so a file that a spreadsheet merely saved again changes nothing. With the same
+    hash as last time nothing is written. Each file becomes the table of its name, with `row_no` (its order)
+    and, for globs, a column `*_like` to use with `like … escape '\\'`. Not to be called in a transaction.
+    Raises RulesError where a row is wrong; the tables then stay as they were.
+    """
+    rows = {name: _read(folder / f"{name}.csv", table) for name, table in TABLES.items()}
+    _check_sites(folder, rows["sites"])
+    _check_bots(folder, rows["bots"])
+    _check_conditions(warehouse, folder, rows["channels"])
+    # Order decides, blank lines do not: row_no is part of the hash, line_no is not.
+    said = {name: [row | {"line_no": None} for row in rows[name]] for name in rows}
+    spelled = json.dumps(said, default=str, sort_keys=True)
+    rules_hash = hashlib.sha256(spelled.encode()).hexdigest()
+    warehouse.execute("create schema if not exists rules")
+    warehouse.execute("create table if not exists rules.loaded (rules_hash varchar not null)")
+    if warehouse.value("select rules_hash from rules.loaded") == rules_hash:
+        return rules_hash
+    with warehouse.transaction():
+        warehouse.execute(
+            r"create or replace macro rules.glob_as_like(pattern) as "
+            r"replace(replace(replace(replace(pattern, '\', '\\'), '%', '\%'), '_', '\_'), '*', '%')"
+        )
+        for name, table in TABLES.items():
+            _replace(warehouse, name, table, rows[name])
+        warehouse.execute("delete from rules.loaded")
+        warehouse.execute("insert into rules.loaded values ($rules_hash)", {"rules_hash": rules_hash})
+    # Replaying DDL from the write-ahead file is where DuckDB's bugs cluster.
+    warehouse.checkpoint()
+    return rules_hash
+
+
+def bot_rules(warehouse: Warehouse) -> list[BotRule]:
+    """The rows of rules.bots that name user agents, in their order."""
+    found = warehouse.execute(
+        "select name, agent, kind from rules.bots where agent is not null order by row_no"
+    )
+    return [BotRule(name, agent, kind) for name, agent, kind in found]
+
+
+def _read(path: Path, table: RuleTable) -> Rows:
+    place = f"{path.parent.name}/{path.name}"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise RulesError(f"The rule file {path} is missing; put it back, or reinstall footfall.") from None
+    except UnicodeDecodeError:
+        raise RulesError(f"The rule file {place} is not UTF-8; save it as comma-separated UTF-8.") from None
+    lines = csv.reader(text.splitlines(), strict=True)
+    head = ",".join(table.columns)
+    rows: Rows = []
+    seen: dict[tuple[Any, ...], int] = {}
+    try:
+        if [cell.strip() for cell in next(lines, [])] != list(table.columns):
+            raise RulesError(f"{place}, line 1 must be '{head}': put this line back.")
+        for cells in lines:
+            if not any(cell.strip() for cell in cells):
+                continue
+            where = f"{place}, line {lines.line_num}"
+            if len(cells) != len(table.columns):
+                raise RulesError(
+                    f"{where} has {len(cells)} values, but must have {len(table.columns)} ({head})."
+                )
+            row = {}
+            for cell, (column, (_, read)) in zip(cells, table.columns.items(), strict=True):
+                try:
+                    row[column] = read(cell.strip())
+                except ValueError as error:
+                    raise RulesError(f"{where}: {column} {error}.") from None
+            key = tuple(row[column] for column in table.key)
+            if key in seen:
+                said = ", ".join(str(part) for part in key if part is not None)
+                raise RulesError(
+                    f"{where}: {said} stands on line {seen[key]} already; remove one of the two."
+                )
+            seen[key] = lines.line_num
+            rows.append(row | {"row_no": len(rows) + 1, "line_no": lines.line_num})
+    except csv.Error as error:
+        raise RulesError(
+            f"{place}, line {lines.line_num} cannot be read ({error}); check its quotes."
+        ) from None
+    return rows
+
+
+def _check_sites(folder: Path, rows: Rows) -> None:
+    """A name stands for one kind, since campaigns name sites by it (utm_source=google)."""
+    kinds: dict[str, str] = {}
+    for row in rows:
+        where = f"{folder.name}/sites.csv, line {row['line_no']}"
+        if row["kind"] == "referral":
+            continue
+        if not row["name"]:
+            raise RulesError(f"{where}: name is empty, but must be given for a {row['kind']} site.")
+        row["name"] = row["name"].lower()
+        first = kinds.setdefault(row["name"], row["kind"])
+        if first != row["kind"]:
+            raise RulesError(
+                f"{where}: {row['name']} is a {first} site above and {row['kind']} here; use two names."
+            )
+
+
+def _check_bots(folder: Path, rows: Rows) -> None:
+    for row in rows:
+        if (row["agent"] is None) == (row["network"] is None):
+            raise RulesError(
+                f"{folder.name}/bots.csv, line {row['line_no']}: give agent or network, one of the two."
+            )
+        if not (row["agent"] or row["network"]).strip("*"):
+            raise RulesError(
+                f"{folder.name}/bots.csv, line {row['line_no']}: '*' alone would make everybody a bot."
+            )
+
+
+def _check_conditions(warehouse: Warehouse, folder: Path, rows: Rows) -> None:
+    columns = ", ".join(f"cast(null as {kind}) as {name}" for name, kind in CONDITION_COLUMNS.items())
+    for row in rows:
+        where = f"{folder.name}/channels.csv, line {row['line_no']}"
+        try:
+            found = warehouse.value(f"select typeof(({row['condition']})) from (select {columns})")
+        except duckdb.Error as error:
+            said = str(error).splitlines()[0]
+            raise RulesError(f"{where}: the condition of {row['channel']} cannot be read: {said}") from None
+        if found != "BOOLEAN":
+            raise RulesError(
+                f"{where}: the condition of {row['channel']} must be true or false, not {found}."
+            )
+
+
+def _replace(warehouse: Warehouse, name: str, table: RuleTable, rows: Rows) -> None:
+    kept = ("row_no", *table.columns)
+    columns = [
+        "cast(row_no as integer) as row_no",
+        *(f"cast({column} as {kind}) as {column}" for column, (kind, _) in table.columns.items()),
+    ]
+    columns += [f"{formula} as {column}" for column, formula in table.added.items()]
+    with warehouse.frames(_rows=pl.DataFrame({column: [row[column] for row in rows] for column in kept})):
+        warehouse.execute(f"create or replace table rules.{name} as select {', '.join(columns)} from _rows")
