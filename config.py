@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -38,7 +39,7 @@ class ConfigError(Exception):
     """The settings cannot be used. One line a problem: where, what is allowed, what was probably meant."""
 
 
-def _duration(value: object) -> object:
+def _duration(value: object) -> timedelta:
     if isinstance(value, timedelta):
         return value
     match = re.fullmatch(r"\s*(\d+)\s*([smhdw])\s*", value) if isinstance(value, str) else None
@@ -98,6 +99,16 @@ def _texts(value: object) -> object:
     )
 
 
+def _networks(value: object) -> object:
+    found = _texts(value)
+    for each in found if isinstance(found, list | tuple) else ():
+        try:
+            ip_network(str(each))
+        except ValueError:
+            raise ValueError('must hold addresses or networks such as "10.0.0.0/8"') from None
+    return found
+
+
 def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -142,6 +153,7 @@ class Collector(Part):
     depth: Annotated[int, Field(ge=1, le=32)] = 32
     rate_per_key: Annotated[int, Field(ge=1)] | None = None
     rate_per_address: Annotated[int, Field(ge=1)] | None = None
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_networks)] = ()
 
 
 class Log(Part):
@@ -425,6 +437,14 @@ def read(text: str, env: Mapping[str, str]) -> Config:
 def starter() -> str:
     """The commented footfall.toml that `footfall init` writes."""
     return STARTER.read_text(encoding="utf-8")
+
+
+def duration(text: str, name: str) -> timedelta:
+    """The time that `text` ("10s", "30m", …) says; a ConfigError names the option `name` if it says none."""
+    try:
+        return _duration(text)
+    except ValueError as error:
+        raise ConfigError(f'{name} is "{text}" but {error}.') from None
 
 
 def _repeated(names: Iterable[str]) -> str | None:

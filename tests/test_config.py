@@ -299,7 +299,7 @@ def test_a_file_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
 def test_the_settings_are_frozen() -> None:
     made = config.read(SOURCE, {})
     with pytest.raises(ValidationError, match="frozen"):
-        made.site.name = "x"  # type: ignore[misc]
+        made.site.name = "x"
 
 
 # Keys whose lines in the starter file are examples: they have no default, or none that TOML can say.

@@ -1,0 +1,778 @@
+"""The front door: the command line, one short function a command.
+
+Modules are imported where a command needs them, so that `footfall --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from threading import Event as Flag
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from config import Config
+    from ingest.imports import Imported
+    from transforms.definitions import Definitions
+    from warehouse import Warehouse
+
+__version__ = "0.1.0"
+
+OURS = {"config", "warehouse", "ingest", "transforms", "report", "demo", "footfall", "__main__"}
+REPORT_EVERY = timedelta(minutes=5)
+SHOWN_ROWS = 1000
+
+app = typer.Typer(
+    name="footfall",
+    help="Event tracking and behaviour analytics that you own.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+imports = typer.Typer(help="Bring in history and other systems through the same log.", no_args_is_help=True)
+app.add_typer(imports, name="import")
+
+Home = Annotated[
+    Path, typer.Option("--home", envvar="FOOTFALL_HOME", help="The folder in which everything lives.")
+]
+HOME = Path("footfall-data")
+DAY = ["%Y-%m-%d"]
+
+
+class Failure(Exception):
+    """The command cannot do what was asked; the message is the sentence to say."""
+
+
+def main() -> None:
+    """Run the command line; every failure is one sentence and a non-zero exit."""
+    try:
+        app()
+    except Exception as error:
+        if os.environ.get("FOOTFALL_DEBUG") == "1":
+            raise
+        typer.echo(_complaint(error), err=True)
+        sys.exit(1)
+
+
+def _complaint(error: Exception) -> str:
+    # An exception that our own code defines carries a sentence for people.
+    if type(error).__module__.partition(".")[0] in OURS:
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'A file'}: {error.strerror}."
+    lines = str(error).splitlines() or [""]
+    return (
+        f"This is a bug in footfall {__version__}: {type(error).__name__}: {lines[0]}\n"
+        "Please report it with what FOOTFALL_DEBUG=1 shows when you run the command again."
+    )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"footfall {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def footfall(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """Event tracking and behaviour analytics that you own."""
+
+
+# --- commands ---------------------------------------------------------------------------------------------
+
+
+@app.command()
+def init(home: Home = HOME) -> None:
+    """Make a home: footfall.toml with every key explained, the installation's key, the log's folder."""
+    import config
+
+    settings, key = home / config.FILE, home / "secret.key"
+    if settings.exists() and key.exists():
+        raise Failure(f"{settings} exists already; nothing was changed. Edit it, or name another --home.")
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "log").mkdir(mode=0o700, exist_ok=True)
+    if not key.exists():
+        with open(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
+            file.write(secrets.token_hex(32) + "\n")
+        typer.echo(f"Made {key}; keep it safe: with another key all persons get other ids.")
+    if not settings.exists():
+        settings.write_text(config.starter(), encoding="utf-8")
+        typer.echo(f"Made {settings}; every key is explained in it.")
+    typer.echo(f"Next: footfall collect --home {home}")
+
+
+@app.command()
+def demo(
+    visitors: Annotated[int, typer.Option(min=1, help="How many visitors come.")] = 4000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same visits.")] = 1,
+    until: Annotated[
+        datetime | None, typer.Option(formats=DAY, help="Last day of the visits [default: today].")
+    ] = None,
+    home: Annotated[
+        Path, typer.Option("--home", help="The folder to make; wiped only if the demo made it.")
+    ] = Path("footfall-demo"),
+) -> None:
+    """A small shop with simulated visitors, all the way from HTTP to the report."""
+    from demo.run import run as run_demo
+
+    run_demo(home, visitors=visitors, seed=seed, until=until.date() if until else None)
+
+
+@app.command()
+def collect(
+    home: Home = HOME,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    workers: Annotated[int, typer.Option(min=1, max=64)] = 1,
+) -> None:
+    """Take events over HTTP and keep each one on disk before it is answered."""
+    settings = _settings(home)
+    _test_bind(host, port)
+    key = next(
+        (source.write_key for source in settings.sources if source.write_key), settings.sources[0].name
+    )
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    typer.echo(f"Collecting on http://{where} into {home / 'log'} with {workers} worker(s); Ctrl-C ends it.")
+    typer.echo("A first event:")
+    typer.echo(
+        f"  curl http://{where}/v1/track -u {key}: -H 'Content-Type: application/json' "
+        '-d \'{"event": "Hello", "anonymousId": "me"}\''
+    )
+    _serve(settings, home, host, port, workers)
+
+
+@app.command()
+def land(
+    home: Home = HOME,
+    source: Annotated[Literal["log", "kafka"] | None, typer.Option("--from", help="Where to read.")] = None,
+) -> None:
+    """Bring what the log holds into the warehouse, each event once."""
+    settings = _settings(home)
+    if source == "kafka":
+        raise Failure("Landing from Kafka is not built yet. Leave --from out, or say --from log.")
+    with _warehouse(home, settings) as warehouse:
+        typer.echo(_land(home, settings, warehouse))
+
+
+@app.command()
+def build(
+    home: Home = HOME,
+    full: Annotated[bool, typer.Option("--full", help="Make every row of every model anew.")] = False,
+    since: Annotated[datetime | None, typer.Option(formats=DAY, help="First date to make anew.")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=DAY, help="First date not to.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be built; change nothing.")
+    ] = False,
+) -> None:
+    """Bring the models up to what has landed."""
+    settings = _settings(home)
+    days = (since.date() if since else None, until.date() if until else None)
+    if full and any(days):
+        raise Failure("--full makes all dates anew: leave out --since and --until, or --full.")
+    if days[0] and days[1] and days[0] >= days[1]:
+        raise Failure(
+            f"--since {days[0]} must lie before --until {days[1]}, the first date that is left alone."
+        )
+    with _warehouse(home, settings) as warehouse:
+        typer.echo(_build(home, settings, warehouse, full=full, days=days, dry_run=dry_run))
+
+
+@app.command()
+def publish(home: Home = HOME) -> None:
+    """Write bi.duckdb and the Parquet files anew, if anything changed."""
+    settings = _settings(home)
+    with _warehouse(home, settings) as warehouse:
+        typer.echo(_publish(home, settings, warehouse)[1])
+
+
+@app.command()
+def report(home: Home = HOME) -> None:
+    """Write report.html from what was published."""
+    typer.echo(_report(home))
+
+
+@app.command()
+def run(
+    home: Home = HOME,
+    every: Annotated[str, typer.Option(help='Time from round to round, such as "10s" or "1m".')] = "10s",
+) -> None:
+    """Land, build and publish in a loop; the report every five minutes."""
+    import config
+
+    settings = _settings(home)
+    pause = config.duration(every, "--every")
+    stop = Flag()
+    _stop_on_signals(stop)
+    typer.echo(f"Landing, building and publishing {home} every {every}; Ctrl-C ends it.")
+    reported, is_stale = -float("inf"), True
+    while not stop.is_set():
+        began = time.monotonic()
+        is_stale |= _said(lambda: _round(home, settings, stop)) is True
+        if is_stale and not stop.is_set() and began - reported >= REPORT_EVERY.total_seconds():
+            done = _said(lambda: _report(home))
+            if done:
+                typer.echo(f"{_clock()} {done}")
+                reported, is_stale = began, False
+        stop.wait(max(0.0, pause.total_seconds() - (time.monotonic() - began)))
+    typer.echo("Ended.")
+
+
+@imports.command("jsonl")
+def import_jsonl(
+    file: Annotated[Path, typer.Argument(help="JSON lines in the Segment spec; may be gzipped.")],
+    source: Annotated[str, typer.Option("--source", help="The [[source]] that the events belong to.")],
+    home: Home = HOME,
+) -> None:
+    """Events as JSON lines: type, event, messageId, anonymousId, userId, timestamp, properties, …"""
+    from ingest import imports as importing
+
+    settings = _settings(home)
+    name = _source(settings, source)
+    with _writer(home, settings) as writer, _bar("Importing", "lines") as progress:
+        done = importing.import_jsonl(file, writer, source=name, clock=_now, progress=progress)
+    _say_import(file, done, home)
+
+
+@imports.command("access-log")
+def import_access_log(
+    file: Annotated[Path, typer.Argument(help="A web server's combined log; may be gzipped.")],
+    source: Annotated[str, typer.Option("--source", help="The [[source]] that the events belong to.")],
+    home: Home = HOME,
+    host: Annotated[str | None, typer.Option(help="The website's name: makes the paths whole URLs.")] = None,
+) -> None:
+    """Page views from a web server's log: GETs that succeeded and are no assets."""
+    from ingest import imports as importing
+
+    settings = _settings(home)
+    name, key = _source(settings, source), _key(home)
+    with _writer(home, settings) as writer, _bar("Importing", "lines") as progress:
+        done = importing.import_access_log(
+            file, writer, source=name, key=key, host=host, clock=_now, progress=progress
+        )
+    _say_import(file, done, home)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="A query on the published tables.")],
+    home: Home = HOME,
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated, all rows.")] = False,
+) -> None:
+    """Ask the published tables; nothing can be changed."""
+    import duckdb
+
+    path = _published(home)
+    options: dict[str, Any] = {"enable_external_access": "false", "lock_configuration": "true"}
+    try:
+        with duckdb.connect(str(path), read_only=True, config=options) as con:
+            names, numeric, rows = _ask(con, query)
+    except duckdb.Error as error:
+        raise Failure(f"DuckDB says: {' '.join(str(error).split())}") from error
+    if csv:
+        import csv as writing
+
+        out = writing.writer(sys.stdout, lineterminator="\n")
+        out.writerow(names)
+        out.writerows(rows)
+    else:
+        _print_table(names, numeric, rows)
+
+
+@app.command()
+def doctor(home: Home = HOME) -> None:
+    """Check what footfall needs here, and say what to do about what is wrong."""
+    failed_n = 0
+    for name, check in _checks(home):
+        try:
+            said, is_ok = check(), True
+        except Exception as error:
+            said, is_ok = _complaint(error), False
+            failed_n += 1
+        typer.echo(
+            f"{typer.style('ok  ', fg='green') if is_ok else typer.style('FAIL', fg='red')} {name}: {said}"
+        )
+    if failed_n:
+        raise Failure(f"{failed_n} of the checks failed.")
+
+
+# --- steps ------------------------------------------------------------------------------------------------
+
+
+def _land(home: Path, settings: Config, warehouse: Warehouse) -> str:
+    from ingest.land import land as land_log
+    from ingest.land import release
+
+    began = time.monotonic()
+    with _bar("Landing", "events") as progress:
+        done = land_log(
+            warehouse,
+            home / "log",
+            clock=_now,
+            dedup_hours=settings.land.dedup_hours,
+            batch_events=settings.land.batch_events,
+            progress=progress,
+        )
+    gone = release(warehouse, home / "log", keep=settings.log.keep, now=_now())
+    text = (
+        f"Landed {done.read_n:,} events: {done.new_n:,} new, {done.duplicate_n:,} repeated, "
+        f"{done.rejected_n:,} rejected{_rate(done.read_n, began)}."
+    )
+    if done.gap_n:
+        text += f" {done.gap_n:,} are missing in the log: see raw.gaps."
+    return text + (f" {len(gone)} segments of the log were let go." if gone else "")
+
+
+def _build(
+    home: Path,
+    settings: Config,
+    warehouse: Warehouse,
+    *,
+    full: bool = False,
+    days: tuple[date | None, date | None] = (None, None),
+    dry_run: bool = False,
+) -> str:
+    from transforms.flow import build as build_models
+
+    key, began = _key(home), time.monotonic()
+    with _bar("Building", "models", labelled=True) as progress:
+        done = build_models(
+            warehouse,
+            _definitions(settings),
+            key=key,
+            now=_now(),
+            full=full,
+            since=days[0],
+            until=days[1],
+            dry_run=dry_run,
+            progress=progress,
+        )
+    if dry_run:
+        models = "\n".join(f"  {name}: {row_n:,}" for name, row_n, _ in done.models)
+        return f"Would build from {done.events_n:,} new events:\n{models}" if models else "Nothing to build."
+    if not done.models:
+        return "Nothing to build: the models are up to date."
+    slowest = max(done.models, key=lambda model: model[2])
+    return (
+        f"Built {len(done.models)} models from {done.events_n:,} new events "
+        f"in {time.monotonic() - began:.1f} s "
+        f"(longest: {slowest[0]}, {slowest[2]:.1f} s); complete up to {done.horizon:%Y-%m-%d %H:%M} UTC."
+    )
+
+
+def _publish(home: Path, settings: Config, warehouse: Warehouse) -> tuple[bool, str]:
+    from transforms.publish import publish as publish_tables
+
+    with _bar("Publishing", "tables", labelled=True) as progress:
+        done = publish_tables(
+            warehouse,
+            home,
+            _definitions(settings),
+            events_days=settings.publish.events_days,
+            version=__version__,
+            now=_now(),
+            progress=progress,
+        )
+    if not done.changed:
+        return False, "Nothing changed since the last publishing."
+    return True, (
+        f"Published {done.tables_n} tables with {done.rows_n:,} rows to {home / 'bi.duckdb'} "
+        f"in {done.seconds:.1f} s."
+    )
+
+
+def _report(home: Path) -> str:
+    from report import page
+
+    bi, out = _published(home), home / "report.html"
+    page.write(bi, out, now=_now())
+    return f"Wrote {out}; open it in a browser."
+
+
+def _round(home: Path, settings: Config, stop: Flag) -> bool:
+    """One round of `run`, saying what it did where it did anything; whether it published."""
+    with _warehouse(home, settings) as warehouse:
+        for step in (_land, _build):
+            if stop.is_set():
+                return False
+            said = step(home, settings, warehouse)
+            if not said.startswith(("Landed 0 ", "Nothing")):
+                typer.echo(f"{_clock()} {said}")
+        if stop.is_set():
+            return False
+        has_changed, said = _publish(home, settings, warehouse)
+    if has_changed:
+        typer.echo(f"{_clock()} {said}")
+    return has_changed
+
+
+def _said(step: Callable[[], Any]) -> Any:
+    """What the step gives; its error is said, and the loop goes on."""
+    try:
+        return step()
+    except Exception as error:
+        if os.environ.get("FOOTFALL_DEBUG") == "1":
+            raise
+        typer.echo(f"{_clock()} {_complaint(error)}", err=True)
+        return None
+
+
+def _serve(settings: Config, home: Path, host: str, port: int, workers: int) -> None:
+    raise NotImplementedError
+
+
+# --- what commands share ----------------------------------------------------------------------------------
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _clock() -> str:
+    return f"{datetime.now():%H:%M:%S}"
+
+
+def _settings(home: Path) -> Config:
+    import config
+
+    return config.load(home, os.environ)
+
+
+def _definitions(settings: Config) -> Definitions:
+    import msgspec
+
+    from transforms.definitions import Definitions
+
+    return msgspec.convert(settings.definitions(), Definitions)
+
+
+def _key(home: Path) -> bytes:
+    """The installation's key: 32 bytes."""
+    path = home / "secret.key"
+    try:
+        key = bytes.fromhex(path.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        raise Failure(
+            f"There is no {path}. Restore it from a backup: with a new key all persons would get new ids. "
+            f"If there are none to keep, make one: footfall init --home {home}"
+        ) from None
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise Failure(f"{path} must hold 64 hexadecimal digits. Restore it from a backup.")
+    return key
+
+
+def _source(settings: Config, name: str) -> str:
+    import difflib
+
+    names = [source.name for source in settings.sources]
+    if name in names:
+        return name
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f'Did you mean "{close[0]}"?' if close else f"There are: {', '.join(names)}."
+    raise Failure(f'footfall.toml has no [[source]] with the name "{name}". {hint}')
+
+
+def _published(home: Path) -> Path:
+    path = home / "bi.duckdb"
+    if not path.exists():
+        raise Failure(
+            f"Nothing is published in {home} yet. First: footfall land, footfall build, footfall publish, "
+            f"each with --home {home}."
+        )
+    return path
+
+
+@contextmanager
+def _warehouse(home: Path, settings: Config) -> Iterator[Warehouse]:
+    from warehouse import open_warehouse
+
+    limits = settings.warehouse
+    warehouse = open_warehouse(
+        home / "warehouse.duckdb", memory_limit=limits.memory_limit, threads=limits.threads
+    )
+    try:
+        yield warehouse
+    finally:
+        warehouse.close()
+
+
+@contextmanager
+def _writer(home: Path, settings: Config) -> Iterator[Any]:
+    from ingest.log import Writer
+
+    writer = Writer(
+        home / "log",
+        segment_bytes=settings.log.segment_bytes,
+        segment_seconds=settings.log.segment_minutes * 60,
+        clock=_now,
+    )
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def _test_bind(host: str, port: int) -> None:
+    """Two granians share a port without a word, so the port is tried first, without SO_REUSEPORT."""
+    import socket
+
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror:
+        raise Failure(f"--host {host} is no address of this machine.") from None
+    with socket.socket(family, kind, protocol) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(address)
+            trial.listen(1)
+        except OSError as error:
+            raise Failure(
+                f"Cannot listen on {host}:{port}: {error.strerror}. "
+                "End what uses it, or choose another --port."
+            ) from None
+
+
+def _stop_on_signals(stop: Flag) -> None:
+    """The first Ctrl-C or SIGTERM lets the step in hand finish; a second one ends at once."""
+
+    def note(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        typer.echo("Ending after this step; once more ends at once.", err=True)
+        stop.set()
+
+    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGTERM, note)
+
+
+@contextmanager
+def _bar(title: str, unit: str, *, labelled: bool = False) -> Iterator[Callable[..., None]]:
+    """A bar with units a second, on a terminal only.
+
+    Gives a function (done, total); `labelled`: (label, done, total).
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.0f} {unit}/s" if task.speed and not labelled else "")
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+
+        def move(*values: Any) -> None:
+            label = f"{title} {values[0]}" if labelled else title
+            bar.update(task, description=label, completed=values[-2], total=values[-1])
+
+        yield move
+
+
+def _rate(count: int, began: float) -> str:
+    seconds = time.monotonic() - began
+    return f" in {seconds:.1f} s ({count / seconds:,.0f}/s)" if count and seconds > 0.05 else ""
+
+
+def _say_import(file: Path, done: Imported, home: Path) -> None:
+    declined = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.declined.items()))
+    typer.echo(
+        f"Imported {file}: of {done.lines_n:,} lines {done.stored_n:,} stored, {done.rejected_n:,} rejected, "
+        f"{done.declined_n:,} declined{f' ({declined})' if declined else ''}."
+    )
+    if done.rejected_n and not done.stored_n:
+        raise Failure(
+            "No line could be stored. What was rejected, and why, stands in raw.rejected after landing."
+        )
+    typer.echo(f"Next: footfall land --home {home}")
+
+
+def _ask(con: Any, query: str) -> tuple[list[str], list[bool], list[tuple[str | None, ...]]]:
+    """Column names, which of them are numbers, and the rows as DuckDB's own text."""
+    relation = con.sql(query)
+    if relation is None:
+        raise Failure("That is no query: it gives no rows.")
+    numeric = [
+        str(kind).startswith(("DECIMAL", "DOUBLE", "FLOAT")) or "INT" in str(kind) for kind in relation.types
+    ]
+    return list(relation.columns), numeric, relation.project("columns(*)::varchar").fetchall()
+
+
+def _print_table(names: list[str], numeric: list[bool], rows: list[tuple[str | None, ...]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(show_edge=False, header_style="bold")
+    for name, is_number in zip(names, numeric, strict=True):
+        table.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
+    for row in rows[:SHOWN_ROWS]:
+        table.add_row(*("[dim]null[/dim]" if value is None else escape(value) for value in row))
+    Console().print(table)
+    more = f", the first {SHOWN_ROWS:,} shown; --csv gives all" if len(rows) > SHOWN_ROWS else ""
+    typer.echo(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}{more}")
+
+
+# --- doctor -----------------------------------------------------------------------------------------------
+
+
+def _checks(home: Path) -> list[tuple[str, Callable[[], str]]]:
+    """Each check gives what it found, or raises with what to do."""
+    return [
+        ("Python", _check_python),
+        ("libraries", _check_libraries),
+        ("crc32c", _check_crc32c),
+        ("home", lambda: _check_home(home)),
+        ("footfall.toml", lambda: _check_settings(home)),
+        ("secret.key", lambda: _check_key(home)),
+        ("disk", lambda: _check_disk(home)),
+        ("log", lambda: _check_log(home)),
+        ("warehouse", lambda: _check_warehouse(home)),
+        ("published", lambda: _check_published(home)),
+    ]
+
+
+def _check_python() -> str:
+    return ".".join(map(str, sys.version_info[:3]))
+
+
+def _check_libraries() -> str:
+    import re
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    try:
+        wanted = requires("footfall") or []
+    except PackageNotFoundError:
+        raise Failure(
+            "footfall is not installed here, so its libraries are not known. Run: make setup"
+        ) from None
+    pins = [match for each in wanted if (match := re.fullmatch(r"([\w.-]+)==([\w.]+)", each))]
+    wrong = []
+    for pin in pins:
+        try:
+            found = version(pin[1])
+        except PackageNotFoundError:
+            found = "absent"
+        if found != pin[2]:
+            wrong.append(f"{pin[1]} is {found}, not {pin[2]}")
+    if wrong:
+        raise Failure(f"{'; '.join(wrong)}. Run: make setup")
+    return f"all {len(pins)} as pinned (duckdb {version('duckdb')}, polars {version('polars')})"
+
+
+def _check_crc32c() -> str:
+    try:
+        import crc32c
+    except ImportError:
+        raise Failure("It is absent, and Kafka's checksums take ages without it. Run: make setup") from None
+    return "in hardware" if crc32c.hardware_based else "in software"
+
+
+def _check_home(home: Path) -> str:
+    if not home.is_dir():
+        raise Failure(f"There is no folder {home}. Make it with: footfall init --home {home}")
+    return str(home)
+
+
+def _check_settings(home: Path) -> str:
+    settings = _settings(home)
+    return f"sources {', '.join(source.name for source in settings.sources)}; zone {settings.site.timezone}"
+
+
+def _check_key(home: Path) -> str:
+    _key(home)
+    path = home / "secret.key"
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise Failure(f"Others may read it (mode {mode:04o}). Run: chmod 600 {path}")
+    return f"mode {mode:04o}"
+
+
+def _check_disk(home: Path) -> str:
+    import shutil
+
+    free = shutil.disk_usage(home).free
+    if free < 2**30:
+        raise Failure(
+            f"Only {free / 2**20:,.0f} MiB are free. Free some: "
+            "the collector refuses events when none is left."
+        )
+    return f"{free / 2**30:,.1f} GiB free"
+
+
+def _check_log(home: Path) -> str:
+    from ingest.log import backlog
+
+    folder = home / "log"
+    if not folder.is_dir():
+        return "nothing in it yet"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Failure(f"{folder} cannot be written. Give its owner the right: chmod 700 {folder}")
+    held = backlog(folder)
+    since = f", the oldest of {held.oldest_at:%Y-%m-%d %H:%M} UTC" if held.oldest_at else ""
+    return f"{held.segment_n} segments, {held.byte_n / 2**20:,.1f} MiB{since}"
+
+
+def _check_warehouse(home: Path) -> str:
+    from ingest.log import segments
+    from warehouse import open_warehouse
+
+    path = home / "warehouse.duckdb"
+    if not path.exists():
+        return f"none yet. Next: footfall land --home {home}"
+    warehouse = open_warehouse(path, wait_s=0)
+    try:
+        rows = warehouse.execute("select part, next_position from raw.positions where topic = 'log'")
+        event_n = warehouse.value("select count(*) from raw.events")
+        gap_n = warehouse.value("select count(*) from raw.gaps")
+    finally:
+        warehouse.close()
+    positions = dict(rows)
+    waiting_n = 0
+    for segment in segments(home / "log"):
+        last, upto = segment.last_sequence(), positions.get(segment.name, 1) - 1
+        if last is not None and upto > last:
+            raise Failure(
+                f"The segment {segment.name} ends at {last}, but {upto} was landed from it: "
+                "the log's folder was replaced by an older one. Put the newer one back."
+            )
+        waiting_n += (last or upto) - upto
+    gaps = f", {gap_n:,} gaps (see raw.gaps)" if gap_n else ""
+    return f"{event_n:,} events{gaps}; {waiting_n:,} chunks of the log wait to be landed"
+
+
+def _check_published(home: Path) -> str:
+    import duckdb
+
+    path = home / "bi.duckdb"
+    if not path.exists():
+        return f"nothing yet. Next: footfall publish --home {home}"
+    try:
+        with duckdb.connect(str(path), read_only=True) as con:
+            row = con.execute("select built_at, horizon from meta.build_info").fetchall()[0]
+    except (duckdb.Error, IndexError) as error:
+        raise Failure(
+            f"{path} cannot be read ({error}). Make it anew: footfall publish --home {home}"
+        ) from None
+    age = _now().replace(tzinfo=None) - row[0]
+    return f"built {age.total_seconds() / 3600:,.1f} h ago, complete up to {row[1]:%Y-%m-%d %H:%M} UTC"
+
+
+if __name__ == "__main__":
+    main()
