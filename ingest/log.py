@@ -41,7 +41,7 @@ TEND_SECONDS = 1.0
 CHECKPOINT_BYTES = 4 << 20
 BLOCK_BYTES = 8 << 20
 MISSES = 10_000
-# What SQLite says of a file whose pages are not what they were. All else (no memory, no right, busy) may pass.
+# What SQLite says of a file whose pages are not what they were. All else (memory, rights, busy) may pass.
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -261,12 +261,19 @@ class Segment:
             self._raise_unless_damaged(error)
             return None
 
+    def event_n(self, after: int) -> int:
+        """How many events the chunks behind `after` say they hold; 0 when the segment cannot be asked."""
+        with suppress(sqlite3.DatabaseError, LogUnreadable), closing(self._read()) as con:
+            rows = con.execute("select coalesce(sum(event_n), 0) from chunks where sequence > ?", (after,))
+            return int(rows.fetchone()[0])
+        return 0
+
     def chunks(self, after: int) -> Iterator[Chunk]:
-        """The chunks behind sequence number `after`, in order and without a hole: a missing one comes as damage.
+        """The chunks behind sequence number `after`, in order; what is missing comes as damage.
 
         A live segment ends where nothing more was committed. Where the damage of a closed one hides how many
         chunks it had, one damaged chunk without an event count stands for the rest. Raises LogUnreadable when
-        the file cannot be opened or read for another reason, and when it is damaged while it is still written.
+        the file cannot be opened or read for another reason, and when it is damaged while it is written.
         """
         sequence = after
         try:
@@ -364,7 +371,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _finish(segment: _Open) -> None:
-    # A reader may hold the checkpoint back or the disk be full: then the write-ahead file stays and is read too.
+    # A reader may hold the checkpoint back or the disk be full: then the write-ahead file stays.
     with suppress(sqlite3.Error):
         segment.con.execute("pragma wal_checkpoint(truncate)")
     with suppress(sqlite3.Error):
