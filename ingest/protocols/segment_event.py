@@ -308,6 +308,15 @@ def _put_campaign(_: Event, context: dict[str, Json], value: Json) -> Json:
     return left or None
 
 
+def _put_location(_: Event, context: dict[str, Json], value: Json) -> Json:
+    if type(value) is not dict:
+        return value
+    if type(country := value.get("country")) is str and country:
+        context["country"] = country
+        value = {key: inner for key, inner in value.items() if key != "country"}
+    return value or None
+
+
 def _put_ip(_: Event, context: dict[str, Json], value: Json) -> Json:
     # The whole address is nowhere kept, not even in extra.
     if type(value) is str and (prefix := cut_ip(value)):
@@ -342,6 +351,7 @@ _CONTEXT: Final[dict[str, Callable[[Event, dict[str, Json], Json], Json]]] = {
     "consentManagement": _any_to("consent"),
     "screen": _put_sizes,
     "campaign": _put_campaign,
+    "location": _put_location,
     "ip": _put_ip,
     "autoTrack": _put_auto_track,
     "sessionId": _put_session,
