@@ -20,9 +20,10 @@ from demo.shop import HOST, title
 from demo.tally import WINDOW, Person, Tally
 from demo.visit import BROWSER_LIBRARY, Visit, product_properties
 from demo.visitors import VISIT_LIMIT, Outing, Plan, new_device, plans
-from demo.wire import Call, Context, Event, Library, Page
+from demo.wire import Call, Context, Event, Library, Location, Page
 
 SERVER_LIBRARY = Library("analytics-python", "2.3.4")
+AMERICA = Location("US")
 TIMEZONE = "Europe/Amsterdam"
 # Where the past is cut into rounds, in days.
 ROUNDS = (42, 72, 90)
@@ -197,7 +198,7 @@ class _Simulator:
         product = some_product(self.rng)
         path = path or product.path
         page = Page(HOST + path, path, title(path))
-        context = Context(BROWSER_LIBRARY, agent, "en-US", country="US", page=page)
+        context = Context(BROWSER_LIBRARY, agent, "en-US", location=AMERICA, page=page)
         raw, emit = msgspec.Raw(_encode(context)), self.emitter(day)
         number = f"{self.rng.getrandbits(88):022x}"
         emit(Event(number + "-1", "page", iso(at), raw, None, anonymous_id))

@@ -111,7 +111,7 @@ class Visit:
                     browser.user_agent,
                     self.place.locale,
                     self.place.timezone,
-                    self.place.country,
+                    self.place.location,
                     browser.screen,
                     arrival.campaign if arrival else None,
                     Page(url, path, title(path), self._referrer),

@@ -15,12 +15,18 @@ class Campaign(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Screen(msgspec.Struct, frozen=True, rename="camel"):
-    """The screen, and as `inner` the part of it that shows the page."""
+    """The screen, as `inner` the part of it that shows the page, as `document` the whole page, in pixels."""
 
     width: int
     height: int
     inner_width: int
     inner_height: int
+    document_width: int
+    document_height: int
+
+
+class Location(msgspec.Struct, frozen=True):
+    country: str
 
 
 class Library(msgspec.Struct, frozen=True):
@@ -40,7 +46,7 @@ class Context(msgspec.Struct, omit_defaults=True, rename={"user_agent": "userAge
     user_agent: str | None = None
     locale: str | None = None
     timezone: str | None = None
-    country: str | None = None
+    location: Location | None = None
     screen: Screen | None = None
     campaign: Campaign | None = None
     page: Page | None = None
