@@ -1,0 +1,36 @@
+"""One time axis for many units: laid end to end, so that one sorted search serves all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+_ROOM = float(2**61)
+
+
+def lay_out(frame: pl.DataFrame, *, margin_us: int) -> Iterator[pl.DataFrame]:
+    """Add `key` (Int64): the units' own times one after the other, `margin_us` or more between two units.
+
+    `frame` has unit_id and at (Int64 microseconds) and is sorted by them. Within a unit, differences of keys
+    are differences of times; a key of another unit is always further than `margin_us` away. The axis holds
+    2^61 microseconds, so many units come in several parts, each with whole units; an empty frame gives no part.
+    """
+    if frame.is_empty():
+        return
+    first = frame.select((pl.col("unit_id") != pl.col("unit_id").shift()).fill_null(True)).to_series().arg_true()
+    last = pl.concat([first.slice(1), pl.Series([frame.height], dtype=first.dtype)]) - 1
+    units = pl.DataFrame(
+        {"row": first, "begin": frame["at"].gather(first), "end": frame["at"].gather(last)}
+    ).with_columns(length=pl.col("end") - pl.col("begin") + margin_us + 1)
+    # The sum may pass 2^63, so the cut into parts is made in floating point: it need not be exact.
+    units = units.with_columns(part=(pl.col("length").cast(pl.Float64).cum_sum() / _ROOM).floor())
+    for part in units.partition_by("part", maintain_order=True):
+        rows = frame.slice(part["row"][0], last[-1] + 1 - part["row"][0])
+        if part["row"][-1] != first[-1]:
+            rows = rows.head(units["row"][int(first.search_sorted(part["row"][-1])) + 1] - part["row"][0])
+        shift = part["length"].cum_sum().shift(1, fill_value=0) - part["begin"]
+        unit_no = rows.select(
+            ((pl.col("unit_id") != pl.col("unit_id").shift()).fill_null(True)).cast(pl.UInt32).cum_sum() - 1
+        ).to_series()
+        yield rows.with_columns(key=pl.col("at") + shift.gather(unit_no))
