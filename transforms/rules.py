@@ -197,7 +197,8 @@ def load(warehouse: Warehouse, folder: Path) -> str:
     _check_conditions(warehouse, folder, rows["channels"])
     # Order decides, blank lines do not: row_no is part of the hash, line_no is not.
     said = {name: [row | {"line_no": None} for row in rows[name]] for name in rows}
-    spelled = json.dumps(said, default=str, sort_keys=True)
+    added = {name: dict(table.added) for name, table in TABLES.items()}
+    spelled = json.dumps([said, added], default=str, sort_keys=True)
     rules_hash = hashlib.sha256(spelled.encode()).hexdigest()
     warehouse.execute("create schema if not exists rules")
     warehouse.execute("create table if not exists rules.loaded (rules_hash varchar not null)")
