@@ -1,0 +1,1 @@
+"""The report: one offline file, made from what publish wrote and from nothing else."""

@@ -1,0 +1,145 @@
+"""Funnels over several entry periods: sums of complete ones, and times from the attempts themselves."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from itertools import pairwise
+
+from report.interval import wilson
+from report.period import LENGTHS, LONGEST
+from report.published import Published, Row
+
+STEP_COLUMNS = (
+    "funnel period period_start breakdown_value step_no step_name reached_n reached_n_to_date"
+    " open_n excluded_n is_complete"
+)
+ATTEMPT_COLUMNS = "funnel period_start depth step_at is_excluded"
+SHOWN_BREAKDOWNS = 12
+
+
+def read(published: Published) -> list[Row]:
+    """Every funnel with its steps, its ranges (newest complete entry periods) and its trend by period."""
+    rows = published.rows(
+        "select funnel, period, period_start, breakdown_value, step_no, step_name, reached_n,"
+        " reached_n_to_date, open_n, excluded_n, is_complete from marts.funnel_steps"
+        " order by funnel, period_start, breakdown_value, step_no"
+    )
+    names = sorted({row["funnel"] for row in rows})
+    has_attempts = published.lacks("marts.funnel_attempts", ATTEMPT_COLUMNS) is None
+    return [
+        _funnel(published, name, [row for row in rows if row["funnel"] == name], has_attempts)
+        for name in names
+    ]
+
+
+def _funnel(published: Published, name: str, rows: list[Row], has_attempts: bool) -> Row:
+    newest = max(row["period_start"] for row in rows)
+    rows = [row for row in rows if row["period_start"] > newest - timedelta(days=LONGEST)]
+    steps = {row["step_no"]: row["step_name"] for row in rows}
+    complete = sorted({row["period_start"] for row in rows if row["is_complete"]})
+    waiting = sorted({row["period_start"] for row in rows if not row["is_complete"]})
+    open_n = sum(row["open_n"] or 0 for row in rows if row["step_no"] == 1 and not row["is_complete"])
+    funnel: Row = {
+        "name": name,
+        "period": rows[0]["period"],
+        "steps": [steps[number] for number in sorted(steps)],
+        "open_periods": len(waiting),
+        "open_since": waiting[0] if waiting else None,
+        "open_n": open_n,
+        "to_date": _reached(
+            [row for row in rows if not row["is_complete"]], sorted(steps), "reached_n_to_date"
+        ),
+        "ranges": {},
+        "trend": [],
+    }
+    if not complete:
+        return funnel
+    for key, days in {**LENGTHS, "all": None}.items():
+        since = complete[0] if days is None else max(complete[0], complete[-1] - timedelta(days=days - 1))
+        chosen = [row for row in rows if row["is_complete"] and row["period_start"] >= since]
+        summary = _summary(chosen, sorted(steps))
+        if has_attempts:
+            summary.update(_times(published, name, since, complete[-1], sorted(steps)))
+        before = [] if days is None else [
+            row for row in rows
+            if row["is_complete"] and since - timedelta(days=days) <= row["period_start"] < since
+        ]  # fmt: skip
+        is_whole = days is not None and complete[0] <= since - timedelta(days=days)
+        summary["before_pct"] = _summary(before, sorted(steps))["overall_pct"][-1] if is_whole else None
+        funnel["ranges"][key] = {"since": since, "until": complete[-1], **summary}
+    for start in complete:
+        reached = _reached([row for row in rows if row["period_start"] == start], sorted(steps), "reached_n")
+        bounds = wilson(reached[-1], reached[0])
+        funnel["trend"].append(
+            [
+                start,
+                reached[0],
+                reached[-1],
+                *_rounded([_share(reached[-1], reached[0]), *(bounds or (None, None))]),
+            ]
+        )
+    return funnel
+
+
+def _summary(rows: list[Row], steps: list[int]) -> Row:
+    reached = _reached(rows, steps, "reached_n")
+    bounds = [wilson(n, reached[0]) or (None, None) for n in reached]
+    values = sorted({row["breakdown_value"] for row in rows})
+    broken = []
+    for value in values if values != ["(all)"] else []:
+        part = _reached([row for row in rows if row["breakdown_value"] == value], steps, "reached_n")
+        broken.append(
+            [
+                value,
+                part[0],
+                part[-1],
+                *_rounded([_share(part[-1], part[0]), *(wilson(part[-1], part[0]) or (None, None))]),
+            ]
+        )
+    return {
+        "period_n": len({row["period_start"] for row in rows}),
+        "reached_n": reached,
+        "step_pct": _rounded([None, *(_share(n, past) for past, n in pairwise(reached))]),
+        "overall_pct": _rounded([_share(n, reached[0]) for n in reached]),
+        "overall_lo": _rounded([low for low, _ in bounds]),
+        "overall_hi": _rounded([high for _, high in bounds]),
+        "excluded_n": sum(row["excluded_n"] or 0 for row in rows if row["step_no"] == 1),
+        "breakdown": sorted(broken, key=lambda row: -row[1])[:SHOWN_BREAKDOWNS],
+    }
+
+
+def _reached(rows: list[Row], steps: list[int], column: str) -> list[int]:
+    return [sum(row[column] or 0 for row in rows if row["step_no"] == step) for step in steps]
+
+
+def _times(published: Published, funnel: str, since: date, until: date, steps: list[int]) -> Row:
+    """Seconds from the first step and from the step before, over all attempts that reached the step."""
+    found = {
+        row["step_no"]: row
+        for row in published.rows(
+            "with reached as ("
+            "  select unnest(generate_series(1, depth)) as step_no, step_at from marts.funnel_attempts"
+            "  where funnel = $funnel and period_start between $since and $until and not is_excluded"
+            "), timed as ("
+            "  select step_no, date_diff('microsecond', step_at[1], step_at[step_no]) / 1e6 as start_s,"
+            "    case when step_no > 1"
+            "      then date_diff('microsecond', step_at[step_no - 1], step_at[step_no]) / 1e6 end as prev_s"
+            "  from reached"
+            ") select step_no, quantile_cont(start_s, 0.5) as median_s, quantile_cont(start_s, 0.9) as p90_s,"
+            "  quantile_cont(prev_s, 0.5) as prev_s from timed group by step_no",
+            funnel=funnel,
+            since=since,
+            until=until,
+        )
+    }
+    return {
+        name: [found.get(step, {}).get(name) for step in steps] for name in ("median_s", "p90_s", "prev_s")
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _rounded(shares: list[float | None]) -> list[float | None]:
+    return [None if share is None else round(share, 6) for share in shares]

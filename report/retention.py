@@ -1,0 +1,72 @@
+"""Retention matrices: cohorts by period, and the mean over complete cells."""
+
+from __future__ import annotations
+
+from report.published import Published, Row
+
+COLUMNS = (
+    "retention cohort_start breakdown_value period_no period cohort_n retained_n retained_pct"
+    " is_complete is_final is_censored"
+)
+MOST_COHORTS = 104
+
+
+def read(published: Published) -> list[Row]:
+    """One matrix for each retention and breakdown value: the newest cohorts, and means over all of them.
+
+    A cell is [retained_n, state]: state 0 not over yet, 1 complete, 2 complete but not final. `mean` has
+    Σ retained / Σ cohort over complete cells, `mean_warm` the same without the cohorts of the warm-up.
+    """
+    rows = published.rows(
+        "select retention, cohort_start, breakdown_value, period_no, period, cohort_n, retained_n,"
+        " is_complete, is_final, is_censored from marts.retention_cells"
+        " order by retention, breakdown_value, cohort_start, period_no"
+    )
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["retention"], row["breakdown_value"]), []).append(row)
+    return [_matrix(name, value, cells) for (name, value), cells in found.items()]
+
+
+def _matrix(name: str, value: str, cells: list[Row]) -> Row:
+    periods = sorted({cell["period_no"] for cell in cells})
+    cohorts: dict[object, Row] = {}
+    for cell in cells:
+        cohort = cohorts.setdefault(
+            cell["cohort_start"],
+            {
+                "start": cell["cohort_start"],
+                "cohort_n": cell["cohort_n"],
+                "is_censored": bool(cell["is_censored"]),
+                "cells": {},
+            },
+        )
+        state = (1 if cell["is_final"] is not False else 2) if cell["is_complete"] else 0
+        cohort["cells"][cell["period_no"]] = [cell["retained_n"] if state else None, state]
+    ordered = sorted(cohorts.values(), key=lambda cohort: cohort["start"])
+    shown = [
+        {**cohort, "cells": [cohort["cells"].get(period, [None, 0]) for period in periods]}
+        for cohort in ordered[-MOST_COHORTS:]
+    ]
+    return {
+        "name": name,
+        "value": value,
+        "period": cells[0]["period"],
+        "periods": periods,
+        "cohorts": shown,
+        "cohort_n": len(ordered),
+        "mean": _mean(cells, periods),
+        "mean_warm": _mean([cell for cell in cells if not cell["is_censored"]], periods),
+    }
+
+
+def _mean(cells: list[Row], periods: list[int]) -> list[list[int]]:
+    """[Σ retained, Σ cohort] for each period."""
+    whole = [cell for cell in cells if cell["is_complete"] and cell["retained_n"] is not None]
+    return [
+        [
+            sum(cell["retained_n"] for cell in whole if cell["period_no"] == period),
+            sum(cell["cohort_n"] for cell in whole if cell["period_no"] == period),
+        ]
+        for period in periods
+    ]
