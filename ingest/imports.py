@@ -96,8 +96,9 @@ def import_jsonl(
     """
     namespace, total = _survey(path)
 
-    def read(line: bytes, number: int, received_at: datetime) -> Fate:
-        arrival = Arrival(
+    @lru_cache(maxsize=1)
+    def arrival_at(received_at: datetime) -> Arrival:
+        return Arrival(
             source=source,
             protocol="jsonl",
             ingest="import",
@@ -107,6 +108,9 @@ def import_jsonl(
             visitor=Visitor(),
             default_type=None,
         )
+
+    def read(line: bytes, number: int, received_at: datetime) -> Fate:
+        arrival = arrival_at(received_at)
         try:
             item = decode_json(line)
         except BrokenEvent as broken:
