@@ -140,11 +140,19 @@ class Warehouse:
 
     def insert(self, table_name: str, values: Mapping[str, Any] | None = None) -> int:
         """Append the rows of the table's own query, bound to `values`; how many they were."""
-        table = tables()[table_name]
-        if table.query is None:
-            raise WarehouseError(f"{table_name} has no query of its own")
-        sql = f"insert into {table_name} by name {table.query.rstrip(';')}"
+        sql = f"insert into {table_name} by name {self.query(table_name)}"
         return int(self.con.execute(sql, _used(sql, values)).fetchall()[0][0])
+
+    def query(self, table_name: str) -> str:
+        """The query of the table's own file."""
+        query = tables()[table_name].query
+        if query is None:
+            raise WarehouseError(f"{table_name} has no query of its own")
+        return query.rstrip(";")
+
+    def columns(self, table_name: str) -> list[str]:
+        """The table's column names, in order."""
+        return [column.name for column in tables()[table_name].columns]
 
     def insert_frame(self, table_name: str, frame: pl.DataFrame) -> int:
         """Append a frame's rows, matched to the table by column name; how many they were."""

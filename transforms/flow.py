@@ -1,0 +1,308 @@
+"""The flow: the ordered list of models, what a build has to look at again, and how it goes on after a crash."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from transforms import events, orders, persons, placements, rules, traffic
+from transforms.definitions import Definitions
+from transforms.run import BuildError, Run, as_key
+from warehouse import SQL, Warehouse, tables
+
+__all__ = ["BuildError", "Built", "build"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One step of a build: the tables it fills, what in the definitions it depends on, and which models before it.
+
+    A change of its definition, of its SQL or of a model that it needs makes all its rows anew.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+    needs: tuple[str, ...]
+    definition: Callable[[Definitions], object]
+    rebuild: Callable[[Run], int]
+
+
+MODELS = (
+    Model(
+        "events",
+        ("core.events", "core.devices", "core.users", "core.agents", "core.identity_edges"),
+        (),
+        lambda d: (d.site.timezone, d.site.hosts, d.site.ignore_referrers, d.pages, d.bots),
+        events.append,
+    ),
+    Model(
+        "placements",
+        ("core.placements", "core.sessions", "core.identities"),
+        ("events",),
+        lambda d: (d.sessions, d.identity, d.site.key_events),
+        placements.place,
+    ),
+    Model(
+        "orders",
+        ("core.orders", "core.order_lines", "core.refunds"),
+        ("placements",),
+        lambda d: d.site.currency,
+        orders.settle,
+    ),
+    Model("persons", ("core.persons",), ("placements", "orders"), lambda d: None, persons.know),
+    Model(
+        "traffic",
+        ("core.visitor_days", "marts.traffic_daily", "marts.traffic_totals"),
+        ("placements", "orders", "persons"),
+        lambda d: d.site.timezone,
+        traffic.count,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build did: events that were new, and for each model its rows written and seconds."""
+
+    build_id: int
+    events_n: int
+    horizon: datetime
+    models: tuple[tuple[str, int, float], ...]
+
+
+def build(
+    warehouse: Warehouse,
+    definitions: Definitions,
+    *,
+    key: bytes,
+    now: datetime,
+    full: bool = False,
+    since: date | None = None,
+    until: date | None = None,
+    progress: Callable[[str, int, int], None] = lambda model, done, of: None,
+    rules_folder: Path = SQL / "0_rules",
+) -> Built | None:
+    """Bring all models to what has landed; None when nothing has.
+
+    `key`: the installation's key, for keyed hashes. `now`: UTC clock, noted in meta.builds only. `full` makes every
+    row anew; `since` and `until` (local dates, both included) make the rows of those dates and of their devices and
+    persons anew. An interrupted build is finished first, by its own plan. `progress` gets (model, done, of).
+    """
+    hashes = _hashes(definitions, rules.load(warehouse, rules_folder))
+    run = _resume(warehouse, definitions, key, hashes, progress)
+    if run is None:
+        run = _plan(warehouse, definitions, key, hashes, progress, now=now, full=full, since=since, until=until)
+    if run is None:
+        return None
+    done = {row[0] for row in warehouse.execute("select model from meta.steps where build_id = $id", {"id": run.build_id})}
+    for number, model in enumerate(MODELS):
+        progress(model.name, number, len(MODELS))
+        if model.name not in done:
+            _step(run, model, hashes[model.name])
+    progress("", len(MODELS), len(MODELS))
+    with warehouse.transaction():
+        warehouse.execute("delete from meta.dirty where build_id = $id", {"id": run.build_id})
+        warehouse.execute("update meta.builds set finished_at = $now where build_id = $id", {"now": now, "id": run.build_id})
+    steps = warehouse.execute(
+        "select model, rows_n, seconds from meta.steps where build_id = $id", {"id": run.build_id}
+    )
+    return Built(run.build_id, run.upto - run.after, run.horizon, tuple(steps))
+
+
+def _step(run: Run, model: Model, definition_hash: str) -> None:
+    """Run one model in one transaction, and note it done in the same."""
+    started = time.perf_counter()
+    run.whole = _is_whole(run, model)
+    with run.warehouse.transaction():
+        rows = model.rebuild(run)
+        run.warehouse.execute(
+            "insert into meta.steps by name select $build as build_id, $model as model, $hash as definition_hash, "
+            "$whole as is_whole, $rows as rows_n, $seconds as seconds",
+            {
+                "build": run.build_id,
+                "model": model.name,
+                "hash": definition_hash,
+                "whole": run.whole,
+                "rows": rows,
+                "seconds": time.perf_counter() - started,
+            },
+        )
+
+
+def _is_whole(run: Run, model: Model) -> bool:
+    return bool(
+        run.warehouse.value(
+            "select count(*) from meta.whole where build_id = $id and model = $model",
+            {"id": run.build_id, "model": model.name},
+        )
+    )
+
+
+def _hashes(definitions: Definitions, rules_hash: str) -> dict[str, str]:
+    """Of each model the hash of all that its rows follow from beside the events: definitions, rules, SQL, needs."""
+    found: dict[str, str] = {}
+    for model in MODELS:
+        told = hashlib.sha256(msgspec.json.encode(model.definition(definitions), order="sorted"))
+        told.update(rules_hash.encode())
+        for name in model.tables:
+            told.update(f"{tables()[name].create}{tables()[name].query}".encode())
+        for need in model.needs:
+            told.update(found[need].encode())
+        found[model.name] = told.hexdigest()
+    return found
+
+
+def horizon(warehouse: Warehouse) -> datetime | None:
+    """Up to when everything received has landed, UTC: the least over the partitions that may still bring something.
+
+    A partition counts with the clock at which landing had read all of it, else with the last event landed from it.
+    None open: the clock of the last landing. Never before the horizon of the last build. None: nothing has landed.
+    """
+    landed_at: datetime | None = warehouse.value("select max(landed_at) from raw.clock")
+    if landed_at is None:
+        return None
+    reached: datetime | None = warehouse.value(
+        "select min(coalesce(caught_up_at, last_received_at)) from raw.positions where not is_done"
+    )
+    before: datetime | None = warehouse.value("select max(horizon) from meta.builds")
+    found = reached if reached is not None else landed_at
+    return found if before is None else max(found, before)
+
+
+def _resume(
+    warehouse: Warehouse,
+    definitions: Definitions,
+    key: bytes,
+    hashes: dict[str, str],
+    progress: Callable[[str, int, int], None],
+) -> Run | None:
+    """The interrupted build, to be finished by its own plan; None when the last one was finished.
+
+    If definitions have changed since, its plan no longer serves: it is closed, and the next one makes all anew.
+    """
+    rows = warehouse.execute(
+        "select build_id, after_event_no, upto_event_no, horizon, definitions_hash from meta.builds "
+        "where finished_at is null"
+    )
+    if not rows:
+        return None
+    build_id, after, upto, at, told = rows[0]
+    if told != _all(hashes):
+        with warehouse.transaction():
+            for table in ("meta.builds", "meta.steps", "meta.dirty", "meta.whole"):
+                warehouse.execute(f"delete from {table} where build_id = $id", {"id": build_id})
+            warehouse.execute("delete from meta.steps")
+        return None
+    before = warehouse.value("select max(horizon) from meta.builds where finished_at is not null")
+    return Run(warehouse, definitions, key, build_id, after, upto, at, before, progress)
+
+
+def _plan(
+    warehouse: Warehouse,
+    definitions: Definitions,
+    key: bytes,
+    hashes: dict[str, str],
+    progress: Callable[[str, int, int], None],
+    *,
+    now: datetime,
+    full: bool,
+    since: date | None,
+    until: date | None,
+) -> Run | None:
+    """Write down a new build: what is new, what has become known by the passing of time, what must be made anew."""
+    at = horizon(warehouse)
+    if at is None:
+        return None
+    upto, landed_to = warehouse.execute(
+        "select coalesce(max(last_event_no), 0), coalesce(max(landing_id), 0) from raw.landings"
+    )[0]
+    last = warehouse.execute(
+        "select build_id, upto_event_no, horizon from meta.builds order by build_id desc limit 1"
+    )
+    build_id, after, before = (last[0][0] + 1, last[0][1], last[0][2]) if last else (1, 0, None)
+    known = dict(
+        warehouse.execute(
+            "select model, arg_max(definition_hash, build_id) from meta.steps group by model"
+        )
+    )
+    whole: set[str] = set()
+    for model in MODELS:
+        if full or known.get(model.name) != hashes[model.name] or whole & set(model.needs):
+            whole.add(model.name)
+    run = Run(warehouse, definitions, key, build_id, after, upto, at, before, progress)
+    with warehouse.transaction():
+        warehouse.execute(
+            "insert into meta.builds by name select $id as build_id, $now as started_at, null as finished_at, "
+            "$full as is_full, $after as after_event_no, $upto as upto_event_no, $landed as landed_to, "
+            "$horizon as horizon, $hash as definitions_hash",
+            {
+                "id": build_id,
+                "now": now,
+                "full": full,
+                "after": after,
+                "upto": upto,
+                "landed": landed_to,
+                "horizon": at,
+                "hash": _all(hashes),
+            },
+        )
+        for name in whole:
+            warehouse.execute("insert into meta.whole select $id, $model", {"id": build_id, "model": name})
+        _ripen(run)
+        if since or until:
+            _again(run, since or date.min, until or date.max)
+    return run
+
+
+def _ripen(run: Run) -> None:
+    """Mark what the passing of time alone changes: sessions that are over now, dates that have ended.
+
+    Windows of funnels and periods of retention ripen in their own models.
+    """
+    if run.horizon_before is None:
+        return
+    run.mark(
+        "device",
+        "select device_id from core.sessions where is_open and ended_at + $gap <= $horizon",
+        {"gap": timedelta(microseconds=run.definitions.sessions.gap_us), "horizon": run.horizon},
+    )
+    if run.horizon_before < run.horizon:
+        run.mark(
+            "date",
+            f"""
+            select {as_key("day")} from (
+                select unnest(generate_series(
+                    cast(timezone($timezone, timezone('UTC', $before)) as date),
+                    cast(timezone($timezone, timezone('UTC', $horizon)) as date),
+                    interval 1 day
+                )) as day
+            )
+            """,
+            {
+                "timezone": run.definitions.site.timezone,
+                "before": run.horizon_before,
+                "horizon": run.horizon,
+            },
+        )
+
+
+def _again(run: Run, since: date, until: date) -> None:
+    """Mark all devices, persons, orders and dates that have an event in a range of local dates."""
+    values = {"since": since, "until": until}
+    within = "where date between $since and $until"
+    run.mark("device", f"select device_id from core.events {within}", values)
+    run.mark("person", f"select person_id from core.placements {within}", values)
+    run.mark("date", f"select {as_key('date')} from core.placements {within}", values)
+    run.mark(
+        "order", f"select event_no from core.events {within} and name in ('Order Completed', 'Order Refunded')", values
+    )
+
+
+def _all(hashes: dict[str, str]) -> str:
+    return hashlib.sha256("".join(hashes[model.name] for model in MODELS).encode()).hexdigest()

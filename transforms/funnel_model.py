@@ -1,0 +1,200 @@
+"""marts.funnel_attempts and marts.funnel_steps: the funnels of the touched persons, then the cells they fall in."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+
+from transforms.chains import window_us
+from transforms.definitions import Funnel, Step
+from transforms.funnels import attempts, complete_after_us
+from transforms.periods import START, first_date, lay_periods
+from transforms.run import Run
+from transforms.steps import column, like, matches, property_path
+
+ATTEMPTS = "marts.funnel_attempts"
+STEPS = "marts.funnel_steps"
+
+
+def fill(run: Run) -> int:
+    """Make the touched persons' attempts of every funnel again, and the cells in which old or new ones fall."""
+    warehouse = run.warehouse
+    if run.whole:
+        for table in (ATTEMPTS, STEPS):
+            warehouse.execute(f"delete from {table}")
+    run.touched("person", "touched_persons", "select person_id from core.placements")
+    return sum(_fill(run, funnel) for funnel in run.definitions.funnels)
+
+
+def _fill(run: Run, funnel: Funnel) -> int:
+    warehouse = run.warehouse
+    values = {
+        "funnel": funnel.name,
+        "horizon": run.horizon,
+        "window": timedelta(microseconds=window_us(funnel)),
+        "complete_after": timedelta(microseconds=complete_after_us(funnel)),
+        "timezone": run.definitions.site.timezone,
+    }
+    if funnel.entry_period == "all":
+        values["first_date"] = first_date(run)
+    first_step, first_values = matches(funnel.steps[0], "first")
+    # Time alone closes an attempt, and lets another begin to count in a funnel over all time.
+    warehouse.execute(
+        f"""
+        create or replace temp table funnel_persons as
+        select key from touched_persons
+        union
+        select person_id from {ATTEMPTS} where funnel = $funnel and is_open and entered_at + $window <= $horizon
+        """,
+        values,
+    )
+    if funnel.entry_period == "all":
+        _begin_again(run, values)
+    if funnel.entry_period == "all" and run.horizon_before is not None:
+        warehouse.execute(
+            f"""
+            insert into funnel_persons
+            select distinct p.person_id from core.placements as p
+            inner join core.events as e on p.event_no = e.event_no
+            left join core.sessions as s on p.session_no = s.session_no
+            where p.event_at > $before - $window and p.event_at <= $horizon - $window and {first_step}
+            """,
+            {**values, **first_values, "before": run.horizon_before},
+        )
+    found = attempts(_facts(run, funnel), funnel, horizon_us=_us(run))
+    with warehouse.frames(_found=found.with_columns(
+        pl.col("entered_at").cast(pl.Datetime("us")), pl.col("step_at").cast(pl.List(pl.Datetime("us")))
+    )):
+        if funnel.unit == "session":
+            owner, join = "s.person_id, s.session_id", "left join core.sessions as s on f.unit_id = s.session_no"
+        else:
+            owner, join = "f.unit_id as person_id, cast(null as varchar) as session_id", ""
+        rows = run.replace(
+            ATTEMPTS,
+            f"""
+            select
+                $funnel as funnel, {owner}, f.unit_id, f.period_start, f.entered_at, f.depth, f.step_at,
+                f.breakdown_value, f.is_open, f.is_excluded
+            from _found as f {join}
+            """,
+            values,
+            scope="funnel = $funnel and person_id in (select key from funnel_persons)",
+            key="unit_id, period_start, entered_at",
+        )
+    return rows + _fill_cells(run, funnel, values)
+
+
+def _begin_again(run: Run, values: dict[str, Any]) -> None:
+    """A funnel over all time begins at the first date with data: where that moved, all its persons are walked again."""
+    stale = "funnel = $funnel and period_start <> $first_date"
+    if run.warehouse.value(f"select count(*) from {ATTEMPTS} where {stale}", values):
+        run.warehouse.execute(f"delete from {STEPS} where {stale}", values)
+        run.warehouse.execute("insert into funnel_persons select distinct person_id from core.placements")
+
+
+def _us(run: Run) -> int:
+    return int(run.warehouse.value("select epoch_us(cast($at as timestamp))", {"at": run.horizon}))
+
+
+def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
+    """The events that the kernel walks: those of the touched persons that match a step or an exclude."""
+    values: dict[str, Any] = {"horizon": run.horizon, "window": timedelta(microseconds=window_us(funnel))}
+    steps, excludes = [], []
+    for number, step in enumerate(funnel.steps):
+        condition, bound = matches(step, f"step_{number}")
+        steps.append(condition)
+        values |= bound
+    for number, exclude in enumerate(funnel.exclude):
+        condition, bound = matches(Step(event=exclude.event), f"exclude_{number}")
+        excludes.append(condition)
+        values |= bound
+    breakdown = "cast(null as varchar)"
+    if funnel.breakdown:
+        breakdown = column(funnel.breakdown)
+        values["breakdown_path"] = property_path(funnel.breakdown)
+    if funnel.order == "strict":
+        ignored = []
+        for number, name in enumerate(funnel.strict_ignore):
+            ignored.append(rf"e.name like $ignored_{number} escape '\'")
+            values[f"ignored_{number}"] = like(name)
+        wanted = f"(e.is_bearing and not ({' or '.join(ignored) or 'false'}) or {_any(steps + excludes)})"
+    else:
+        wanted = _any(steps + excludes)
+    if funnel.unit == "session":
+        unit = "p.session_no"
+        whose = "p.session_no in (select session_no from core.sessions where person_id in (select key from funnel_persons))"
+    else:
+        unit, whose = "p.person_id", "p.person_id in (select key from funnel_persons)"
+    if funnel.entry_period == "all":
+        period = "case when p.event_at <= $horizon - $window then cast($first_date as date) end"
+        values["first_date"] = first_date(run)
+    else:
+        period = START[funnel.entry_period].format(date="p.date")
+    return run.warehouse.frame(
+        f"""
+        select
+            {unit} as unit_id,
+            epoch_us(p.event_at) as at,
+            {period} as period_start,
+            cast({_mask(steps)} as uinteger) as steps,
+            cast({_mask(excludes)} as uinteger) as excludes,
+            {breakdown} as breakdown
+        from core.placements as p
+        inner join core.events as e on p.event_no = e.event_no
+        left join core.sessions as s on p.session_no = s.session_no
+        where not p.is_bot and {whose} and {wanted}
+        order by unit_id, p.event_at, e.seq nulls last, e.event_id, e.source, e.event_no
+        """,
+        values,
+    )
+
+
+def _any(conditions: list[str]) -> str:
+    return " or ".join(f"({condition})" for condition in conditions).join(("(", ")"))
+
+
+def _mask(conditions: list[str]) -> str:
+    return " + ".join(f"case when {condition} then {1 << bit} else 0 end" for bit, condition in enumerate(conditions)) or "0"
+
+
+def _fill_cells(run: Run, funnel: Funnel, values: dict[str, Any]) -> int:
+    """Make the cells again in which an attempt changed, which were not complete before, or which are not there yet."""
+    warehouse = run.warehouse
+    if funnel.entry_period == "all":
+        # One period, which ends one window before the horizon; its row stands under the first date with data.
+        warehouse.execute(
+            "create or replace temp table cells as "
+            "select cast($first_date as date) as period_start, $horizon - $complete_after as period_end_at "
+            "where $first_date is not null",
+            values,
+        )
+    else:
+        lay_periods(run, funnel.entry_period, "periods")
+        warehouse.execute(
+            f"""
+            create or replace temp table cells as
+            select period_start, period_end_at from periods
+            where
+                period_start in (
+                    select period_start from old_funnel_attempts union select period_start from new_funnel_attempts
+                )
+                or $before is null or period_end_at + $complete_after > cast($before as timestamp)
+                or period_start not in (select period_start from {STEPS} where funnel = $funnel)
+            """,
+            {**values, "before": run.horizon_before},
+        )
+    steps = pl.DataFrame(
+        {"step_no": range(1, len(funnel.steps) + 1), "step_name": [step.label for step in funnel.steps]},
+        schema={"step_no": pl.Int16, "step_name": pl.String},
+    )
+    with warehouse.frames(_steps=steps):
+        warehouse.execute("create or replace temp table steps as select * from _steps")
+    return run.replace(
+        STEPS,
+        warehouse.query(STEPS),
+        {**values, "period": funnel.entry_period},
+        scope="funnel = $funnel and period_start in (select period_start from cells)",
+        key="funnel, period_start, breakdown_value, step_no",
+    )

@@ -1,0 +1,177 @@
+"""core.placements, core.sessions, core.identities: whose each event is and which session holds it, by device."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from transforms import channels, identity, sessions
+from transforms.run import Run, as_key
+from warehouse import Warehouse
+
+SHARD_EVENTS = 4_000_000  # events held in memory at once
+HEARTBEAT_S = 10
+MIN_VISIT_S = 5
+
+
+def place(run: Run) -> int:
+    """Place all events of the touched devices again, write what changed, and mark its persons and dates."""
+    warehouse = run.warehouse
+    if run.whole:
+        for table in ("core.placements", "core.sessions", "core.identities"):
+            warehouse.execute(f"delete from {table}")
+    run.touched("device", "touched_devices", "select device_id from core.events")
+    event_n = warehouse.value(
+        "select count(*) from core.events where device_id in (select key from touched_devices)"
+    )
+    shards = 1 + event_n // SHARD_EVENTS
+    rows = sum(_place_shard(run, shard, shards) for shard in range(shards))
+    return rows + _place_deviceless(run)
+
+
+def _place_shard(run: Run, shard: int, shards: int) -> int:
+    warehouse, site = run.warehouse, run.definitions.site
+    warehouse.execute(
+        """
+        create or replace temp table touched_events as
+        select
+            event_no, event_id, source, name, event_at, date, seq, device_id, user_person_id, id_kind, page_view_id,
+            is_page, is_bearing, is_interactive, is_bot, path, referrer_host, utm_source, utm_medium, utm_campaign,
+            click_id, agent_id, country, engaged_ms, is_ping
+        from core.events
+        where device_id in (select key from touched_devices where key % $shards = $shard)
+        """,
+        {"shards": shards, "shard": shard},
+    )
+    _walk(run)
+    _hit_channels(warehouse)
+    values = {
+        "gap": timedelta(microseconds=run.definitions.sessions.gap_us),
+        "horizon": run.horizon,
+        "key_events": list(site.key_events),
+        "heartbeat_s": HEARTBEAT_S,
+        "min_visit_s": MIN_VISIT_S,
+        "shards": shards,
+        "shard": shard,
+    }
+    scope = "device_id in (select key from touched_devices where key % $shards = $shard)"
+    rows = 0
+    for table, query, key in (
+        ("core.placements", "select * exclude (start_rule, order_no) from placed", "event_no"),
+        ("core.sessions", warehouse.query("core.sessions"), "session_no"),
+        ("core.identities", warehouse.query("core.identities"), "device_id, person_id"),
+    ):
+        rows += run.replace(table, query, values, scope=scope, key=key)
+    moved = "select * from old_placements union all select * from new_placements"
+    changed = "select * from old_sessions union all select * from new_sessions"
+    run.mark("person", f"select person_id from ({moved}) union select person_id from ({changed})")
+    run.mark("date", f"select {as_key('date')} from ({moved}) union select {as_key('date')} from ({changed})")
+    # A session that changed its channel, device or flag takes its events' dates along.
+    run.mark(
+        "date",
+        f"select {as_key('date')} from placed where session_no in (select session_no from ({changed}))",
+    )
+    run.mark("order", _orders_of("select event_no from old_placements union select event_no from new_placements"))
+    run.mark(
+        "order",
+        _orders_of(f"select event_no from placed where session_no in (select session_no from ({changed}))"),
+    )
+    return rows
+
+
+def _orders_of(events: str) -> str:
+    return f"select event_no from touched_events where name in ('Order Completed', 'Order Refunded') and event_no in ({events})"
+
+
+def _walk(run: Run) -> None:
+    """Temp table placed: the touched events with session and person, from the two kernels."""
+    warehouse = run.warehouse
+    rules = run.definitions.identity
+    frame = warehouse.frame(
+        """
+        with users as (
+            select device_id, count(distinct user_person_id) > $most as is_shared
+            from core.identity_edges
+            where device_id in (select distinct device_id from touched_events)
+            group by device_id
+        ),
+
+        lines as (
+            select event_no, device_id, event_at, seq, event_id, source, is_bearing, user_person_id, user_person_id as edge, true as is_event
+            from touched_events
+            union all
+            -- an alias call ties a device that is not its own: a line in that device's time, but no event of it
+            select i.event_no, i.device_id, i.event_at, i.seq, i.event_id, i.source, false, null, i.user_person_id, false
+            from core.identity_edges as i
+            inner join core.events as e on i.event_no = e.event_no
+            where i.device_id in (select distinct device_id from touched_events) and i.device_id is distinct from e.device_id
+        )
+
+        select
+            l.event_no, l.device_id, epoch_us(l.event_at) as at, l.is_bearing, l.user_person_id as user, l.edge, l.is_event,
+            coalesce(u.is_shared, false) as is_shared
+        from lines as l
+        left join users as u on l.device_id = u.device_id
+        order by l.device_id, l.event_at, l.seq nulls last, l.event_id, l.source, l.event_no
+        """,
+        {"most": rules.max_users_per_device},
+    )
+    owned = identity.own(frame, rules).filter("is_event")
+    placed = sessions.cut(owned, run.definitions.sessions).with_row_index("order_no")
+    with warehouse.frames(_placed=placed.select(
+        "event_no", "order_no", "person_id", "owner_rule", "session_no", "start_rule"
+    )):
+        # order_no counts from the device's first event, so that it means the same in whatever company the device is read
+        warehouse.execute(
+            """
+            create or replace temp table placed as
+            select
+                p.event_no, e.event_at, e.date, e.source, e.device_id, p.person_id, p.owner_rule, p.session_no,
+                e.is_page, e.name in (select unnest($key_events)) as is_key,
+                coalesce(e.id_kind = 'daily', false) as is_daily,
+                cast(p.order_no as bigint) - min(cast(p.order_no as bigint)) over (partition by e.device_id) as order_no,
+                case
+                    when p.session_no is null then e.is_bot
+                    else bool_or(e.is_bot) over (partition by coalesce(p.session_no, -p.event_no))
+                end as is_bot,
+                p.start_rule
+            from _placed as p
+            inner join touched_events as e on p.event_no = e.event_no
+            """,
+            {"key_events": list(run.definitions.site.key_events)},
+        )
+
+
+def _hit_channels(warehouse: Warehouse) -> None:
+    """Temp table hit_channels: source, medium and channel of the distinct hits."""
+    hits = warehouse.frame(
+        "select distinct utm_source, utm_medium, utm_campaign, click_id, referrer_host from touched_events where is_page"
+    )
+    with warehouse.frames(_channels=channels.group(warehouse, hits)):
+        warehouse.execute("create or replace temp table hit_channels as select * from _channels")
+
+
+def _place_deviceless(run: Run) -> int:
+    """Events without anonymous id belong to the customer they name, else to nobody; they are in no session."""
+    warehouse = run.warehouse
+    values = {
+        "after": 0 if run.whole else run.after,
+        "upto": run.upto,
+        "key_events": list(run.definitions.site.key_events),
+    }
+    warehouse.execute(
+        """
+        create or replace temp table new_placements as
+        select
+            event_no, event_at, date, source, cast(null as bigint) as device_id, user_person_id as person_id,
+            case when user_person_id is null then 'nobody' else 'own' end as owner_rule,
+            cast(null as bigint) as session_no, is_page, name in (select unnest($key_events)) as is_key,
+            false as is_daily, is_bot
+        from core.events
+        where event_no > $after and event_no <= $upto and device_id is null
+        """,
+        values,
+    )
+    run.mark("person", "select person_id from new_placements")
+    run.mark("date", f"select {as_key('date')} from new_placements")
+    rows = warehouse.execute("insert into core.placements by name select * from new_placements")
+    return int(rows[0][0])

@@ -1,0 +1,103 @@
+"""One build while it runs: what it works on, what has been touched, and the plan that survives an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Literal
+
+from transforms.definitions import Definitions
+from warehouse import Warehouse
+
+Kind = Literal["device", "person", "date", "order"]
+
+
+class BuildError(Exception):
+    """The build cannot go on; the message says why and how to mend it."""
+
+
+@dataclass
+class Run:
+    """A build, handed to each model.
+
+    `whole` tells the model that runs now to forget its rows and make them all anew. `horizon` is the moment up to
+    which everything has landed; `horizon_before` that of the last finished build (None: there is none).
+    """
+
+    warehouse: Warehouse
+    definitions: Definitions
+    key: bytes
+    build_id: int
+    after: int  # last event_no of the builds before
+    upto: int  # last event_no of this build
+    horizon: datetime
+    horizon_before: datetime | None
+    progress: Callable[[str, int, int], None]
+    whole: bool = False
+
+    def mark(self, kind: Kind, query: str, values: dict[str, Any] | None = None) -> None:
+        """Put the keys that `query` selects (one bigint column) into the plan, for the models that come later."""
+        self.warehouse.execute(
+            f"insert into meta.dirty select distinct $build, '{kind}', key from ({query}) as marked(key) where key is not null",
+            {**(values or {}), "build": self.build_id},
+        )
+
+    def touched(self, kind: Kind, table: str, everything: str) -> None:
+        """Make the temp table `table(key)`: the touched keys, or, when all is made anew, what `everything` selects."""
+        query = everything if self.whole else "select distinct key from meta.dirty where build_id = $build and kind = $kind"
+        self.warehouse.execute(
+            f"create or replace temp table {table} as select distinct key from ({query}) as chosen(key) where key is not null",
+            {"build": self.build_id, "kind": kind},
+        )
+
+    def replace(
+        self, table: str, query: str, values: dict[str, Any] | None = None, *, scope: str, key: str, later: str = ""
+    ) -> int:
+        """Bring the rows of `table` that `scope` (a condition) selects to those of `query`; how many were written.
+
+        Only rows that differ are touched, found by `key`. What they were and are stands afterwards in the temp tables
+        old_<name> and new_<name>. `later` names a boolean column that the query does not know; new rows get false.
+        """
+        warehouse = self.warehouse
+        name = table.split(".")[1]
+        columns = ", ".join(column for column in warehouse.columns(table) if column != later)
+        kept = f"select {columns} from {table} where {scope}"
+        warehouse.execute(f"create or replace temp table made as {query}", values)
+        warehouse.execute(
+            f"create or replace temp table old_{name} as {kept} except all select {columns} from made", values
+        )
+        warehouse.execute(
+            f"create or replace temp table new_{name} as select {columns} from made except all {kept}", values
+        )
+        warehouse.execute(f"delete from {table} where {scope} and ({key}) in (select {key} from old_{name})", values)
+        filled = f"select *, false as {later} from new_{name}" if later else f"select * from new_{name}"
+        return int(warehouse.execute(f"insert into {table} by name {filled}")[0][0])
+
+    def pads(self) -> dict[str, bytes]:
+        """The two blocks with which SQL computes HMAC-SHA-256 under the installation's key (RFC 2104)."""
+        key = self.key if len(self.key) <= 64 else hashlib.sha256(self.key).digest()
+        block = key.ljust(64, b"\0")
+        return {"inner": bytes(b ^ 0x36 for b in block), "outer": bytes(b ^ 0x5C for b in block)}
+
+
+def keyed_hash(message: str) -> str:
+    """SQL for the 64-bit keyed hash of a text expression; binds $inner and $outer (Run.pads)."""
+    digest = f"sha256($outer || unhex(sha256($inner || encode({message}))))"
+    return f"cast(cast('0x' || substr({digest}, 1, 16) as ubigint) & 9223372036854775807 as bigint)"
+
+
+def plain_hash(message: str) -> str:
+    """SQL for h64, the unkeyed 64-bit hash of a text expression."""
+    return f"cast(cast('0x' || substr(sha256({message}), 1, 16) as ubigint) & 9223372036854775807 as bigint)"
+
+
+def as_key(column: str) -> str:
+    """SQL that turns a date column into a key of the plan: days since 1970-01-01."""
+    return f"date_diff('day', date '1970-01-01', {column})"
+
+
+def as_date(key: int) -> date:
+    """The date of a plan's key."""
+    return date.fromordinal(date(1970, 1, 1).toordinal() + key)

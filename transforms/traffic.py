@@ -1,0 +1,73 @@
+"""marts.traffic_daily and marts.traffic_totals: the daily numbers, by date."""
+
+from __future__ import annotations
+
+from transforms.run import Run
+
+
+def count(run: Run) -> int:
+    """Make the touched local dates again, and the weeks and months that hold them."""
+    warehouse = run.warehouse
+    if run.whole:
+        for table in ("core.visitor_days", "marts.traffic_daily", "marts.traffic_totals"):
+            warehouse.execute(f"delete from {table}")
+    run.touched("date", "touched_days", "select date_diff('day', date '1970-01-01', date) from core.placements")
+    values = {"timezone": run.definitions.site.timezone, "horizon": run.horizon}
+    warehouse.execute(
+        """
+        create or replace temp table touched_dates as
+        select
+            date '1970-01-01' + cast(key as integer) as date,
+            timezone('UTC', timezone($timezone, cast(date '1970-01-01' + cast(key as integer) + 1 as timestamp))) as ends_at
+        from touched_days
+        """,
+        values,
+    )
+    warehouse.execute(
+        """
+        create or replace temp table touched_periods as
+        with starts as (
+            select
+                'day' as period, date as period_start, date + 1 as until_date
+            from touched_dates
+            union
+            select
+                'week', cast(date_trunc('week', date) as date), cast(date_trunc('week', date) as date) + 7
+            from touched_dates
+            union
+            select
+                'month', cast(date_trunc('month', date) as date), cast(date_trunc('month', date) + interval 1 month as date)
+            from touched_dates
+        )
+
+        select
+            period, period_start, until_date,
+            timezone('UTC', timezone($timezone, cast(until_date as timestamp))) as ends_at
+        from starts
+        """,
+        values,
+    )
+    rows = 0
+    by_date = "date in (select date from touched_dates)"
+    rows += run.replace(
+        "core.visitor_days",
+        warehouse.query("core.visitor_days"),
+        values,
+        scope=by_date,
+        key="date, source, channel, device, country, is_bot, person_id",
+    )
+    rows += run.replace(
+        "marts.traffic_daily",
+        warehouse.query("marts.traffic_daily"),
+        values,
+        scope=by_date,
+        key="source, date, channel, device, country, is_bot",
+    )
+    rows += run.replace(
+        "marts.traffic_totals",
+        warehouse.query("marts.traffic_totals"),
+        values,
+        scope="(period, period_start) in (select period, period_start from touched_periods)",
+        key="source, period, period_start, is_bot",
+    )
+    return rows
