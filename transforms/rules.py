@@ -69,8 +69,8 @@ def _flag(cell: str) -> bool:
 
 
 def _number(cell: str) -> int:
-    if not cell.isdecimal():
-        raise ValueError(f"is {cell!r}, but must be a whole number")
+    if not re.fullmatch(r"[0-9]{1,6}", cell):
+        raise ValueError(f"is {cell!r}, but must be a whole number of at most six digits")
     return int(cell)
 
 
@@ -79,7 +79,7 @@ def _rate(cell: str) -> Decimal:
         rate = Decimal(cell)
     except InvalidOperation:
         rate = Decimal(0)
-    if not rate.is_finite() or rate <= 0:
+    if not rate.is_finite() or not Decimal("1e-8") <= rate < Decimal("1e10"):
         raise ValueError(f"is {cell!r}, but must be a number above 0, such as 1.0832")
     return rate
 
@@ -289,14 +289,14 @@ def _check_sites(folder: Path, rows: Rows) -> None:
 
 def _check_bots(folder: Path, rows: Rows) -> None:
     for row in rows:
+        where = f"{folder.name}/bots.csv, line {row['line_no']}"
         if (row["agent"] is None) == (row["network"] is None):
-            raise RulesError(
-                f"{folder.name}/bots.csv, line {row['line_no']}: give agent or network, one of the two."
-            )
+            raise RulesError(f"{where}: give agent or network, one of the two.")
         if not (row["agent"] or row["network"]).strip("*"):
-            raise RulesError(
-                f"{folder.name}/bots.csv, line {row['line_no']}: '*' alone would make everybody a bot."
-            )
+            raise RulesError(f"{where}: '*' alone would make everybody a bot; say more.")
+        # Events carry the /24 or /48 of an address only, so a whole address would never match.
+        if row["network"] and not row["network"].endswith(("*", "/24", "/48")):
+            raise RulesError(f"{where}: network must be a prefix such as 203.0.113.* or 2001:db8:1:*.")
 
 
 def _check_conditions(warehouse: Warehouse, folder: Path, rows: Rows) -> None:

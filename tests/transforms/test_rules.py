@@ -118,8 +118,8 @@ def test_networks_are_globs_and_no_agents(warehouse: Warehouse, folder: Path) ->
     add(folder, "bots.csv", "Office monitor,,203.0.113.*,monitor")
     rules.load(warehouse, folder)
     sql = r"select name from rules.bots where $address like network_like escape '\'"
-    assert warehouse.value(sql, {"address": "203.0.113.0"}) == "Office monitor"
-    assert warehouse.value(sql, {"address": "203.0.114.0"}) is None
+    assert warehouse.value(sql, {"address": "203.0.113.0/24"}) == "Office monitor"
+    assert warehouse.value(sql, {"address": "203.0.114.0/24"}) is None
     assert "Office monitor" not in {rule.name for rule in rules.bot_rules(warehouse)}
     assert rules.bot_rules(warehouse)[0].name == "GPTBot"
 
@@ -144,12 +144,15 @@ BROKEN = [
     ("bots.csv", "Ours,,,monitor", "give agent or network"),
     ("bots.csv", "Ours,a,b,monitor", "give agent or network"),
     ("bots.csv", "Ours,*,,monitor", "would make everybody a bot"),
+    ("bots.csv", "Ours,,203.0.113.7,monitor", "network must be a prefix"),
     ("bots.csv", "Ours,*ours*,,robot", "kind is 'robot'"),
     ("session_ignore.csv", "Heartbeat,no", "only_without_url is 'no', but must be true or false"),
     ("currency_rates.csv", "2026-13-01,USD,1", "date is '2026-13-01'"),
     ("currency_rates.csv", "2026-01-01,usd,1", "three capitals"),
     ("currency_rates.csv", "2026-01-01,USD,0", "rate is '0'"),
     ("currency_rates.csv", "2026-01-01,USD,NaN", "rate is 'NaN'"),
+    ("currency_rates.csv", "2026-01-01,USD,1e12", "rate is '1e12'"),
+    ("channels.csv", "12345678901,Other,true", "rank is '12345678901'"),
     ("libraries.csv", "ours,phone", "runs_on is 'phone'"),
     ("channels.csv", "x,Other,true", "rank is 'x'"),
     ("channels.csv", "20,Other,true", "20 stands on line"),
