@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from demo.wire import Campaign, Location, Screen
 
@@ -126,8 +127,11 @@ ARRIVALS = (
     _arrival("Affiliates", "product", (3, 1), "https://dealhunter.example/",
              ("dealhunter", "affiliate", "partners")),
 )  # fmt: skip
-FIRST_WEIGHTS = tuple(arrival.weights[0] for arrival in ARRIVALS)
-LATER_WEIGHTS = tuple(arrival.weights[1] for arrival in ARRIVALS)
+# Cumulated, as random.choices takes them fastest.
+BROWSER_WEIGHTS = tuple(accumulate(browser.weight for browser in BROWSERS))
+PLACE_WEIGHTS = tuple(accumulate(place.weight for place in PLACES))
+FIRST_WEIGHTS = tuple(accumulate(arrival.weights[0] for arrival in ARRIVALS))
+LATER_WEIGHTS = tuple(accumulate(arrival.weights[1] for arrival in ARRIVALS))
 DIRECT = ARRIVALS[0]
 
 CRAWLERS = (

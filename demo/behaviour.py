@@ -33,7 +33,7 @@ class Customer:
 
 
 def some_product(rng: Random) -> Product:
-    return rng.choices(PRODUCTS, POPULARITY)[0]
+    return rng.choices(PRODUCTS, cum_weights=POPULARITY)[0]
 
 
 def play(rng: Random, visit: Visit, customer: Customer, outing: Outing) -> None:
@@ -140,7 +140,7 @@ def _buy(rng: Random, visit: Visit, customer: Customer, outing: Outing) -> None:
     basket, customer.basket = customer.basket, {}
     order_id, cents = visit.order(basket, coupon if rng.random() < 0.6 else None)
     customer.order_n += 1
-    if customer.user_id and rng.random() < 0.07:
+    if customer.user_id and rng.random() < 0.12:
         part = cents if rng.random() < 0.5 else cents // 2
         customer.refunds.append(Refund(order_id, customer.user_id, visit.at, part))
     visit.page("/checkout/thanks")

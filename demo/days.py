@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import accumulate
 from zoneinfo import ZoneInfo
 
 MINUTE = 60_000
@@ -13,8 +14,8 @@ DAY = 24 * HOUR
 
 # Monday first: people shop on Sunday evening, not on Saturday.
 WEEKDAYS = (1.0, 1.02, 1.0, 1.06, 0.94, 0.82, 1.16)
-# From 07:00 to 22:00.
-HOURS = (2, 4, 6, 7, 7, 8, 8, 7, 6, 6, 6, 7, 8, 10, 10, 6)
+# From 07:00 to 22:00, cumulated.
+HOURS = tuple(accumulate((2, 4, 6, 7, 7, 8, 8, 7, 6, 6, 6, 7, 8, 10, 10, 6)))
 GROWTH = 0.7
 CAMPAIGN_DAY = 62
 
@@ -70,6 +71,9 @@ def busyness(days: Days) -> list[float]:
 
 _EPOCH = date(1970, 1, 1)
 _prefixes: dict[int, str] = {}
+_MINUTES = tuple(f"T{hour:02d}:{minute:02d}:" for hour in range(24) for minute in range(60))
+_SECONDS = tuple(f"{second:02d}." for second in range(60))
+_MS = tuple(f"{ms:03d}Z" for ms in range(1000))
 
 
 def iso(at: int) -> str:
@@ -78,10 +82,9 @@ def iso(at: int) -> str:
     prefix = _prefixes.get(number)
     if prefix is None:
         prefix = _prefixes[number] = (_EPOCH + timedelta(days=number)).isoformat()
-    seconds, ms = divmod(rest, 1000)
-    minutes, second = divmod(seconds, 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{prefix}T{hour:02d}:{minute:02d}:{second:02d}.{ms:03d}Z"
+    minute, rest = divmod(rest, MINUTE)
+    second, ms = divmod(rest, 1000)
+    return prefix + _MINUTES[minute] + _SECONDS[second] + _MS[ms]
 
 
 def now_ms() -> int:

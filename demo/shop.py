@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 HOST = "https://shop.example"
 
@@ -47,8 +48,8 @@ def _products() -> tuple[Product, ...]:
 
 PRODUCTS = _products()
 CATEGORIES = tuple(_RANGE)
-# A few products draw most looks.
-POPULARITY = tuple(1 / (1 + (product.number * 7) % len(PRODUCTS)) ** 0.6 for product in PRODUCTS)
+# A few products draw most looks; cumulated.
+POPULARITY = tuple(accumulate(1 / (1 + (product.number * 7) % len(PRODUCTS)) ** 0.6 for product in PRODUCTS))
 BY_CATEGORY = {
     category: tuple(product for product in PRODUCTS if product.category == category)
     for category in CATEGORIES

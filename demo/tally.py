@@ -112,7 +112,7 @@ class Tally:
         if person.is_new:
             person.is_new = False
             self.add(place, "new_visitor_n")
-        person.page_weeks.add(self.days.week(day))
+        person.page_weeks.add(self._periods[day][1][1])
         if path == "/" or visit.from_home:
             name = node(path)
             if not visit.from_home or visit.from_home[-1] != name:
@@ -144,19 +144,21 @@ class Tally:
         day = self.days.day(at)
         place = (day, visit.channel, visit.device, visit.country)
         self.add(place, "order_n")
-        self.add(place, "revenue_cents", cents)
+        self.add(place, "order_cents", cents)
         visit.person.order_weeks.add(self.days.week(day))
         if visit.from_home:
             visit.orders_from_home += 1
 
     def refunded(self, at: int, cents: int) -> None:
         """The shop's own server gave money back: no session, so no channel, device or country."""
-        self.add((self.days.day(at), "(none)", "(none)", "(none)"), "revenue_cents", -cents)
+        self.add((self.days.day(at), "(none)", "(none)", "(none)"), "refund_cents", cents)
 
     def closed(self, visit: Visit) -> None:
         place = (visit.day, visit.channel, visit.device, visit.country)
         if visit.engaged_ms >= ENGAGED_MS or visit.order_n or visit.page_n >= 2:
             self.add(place, "engaged_session_n")
+        if visit.order_n:
+            self.add(place, "converted_session_n")
         if visit.page_n == 1 and not visit.action_n:
             self.add(place, "bounce_n")
         if visit.from_home:

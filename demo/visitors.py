@@ -13,11 +13,13 @@ from random import Random
 
 from demo.audience import (
     ARRIVALS,
+    BROWSER_WEIGHTS,
     BROWSERS,
     DESKTOPS,
     FIRST_WEIGHTS,
     LATER_WEIGHTS,
     MOBILES,
+    PLACE_WEIGHTS,
     PLACES,
     Arrival,
     Browser,
@@ -69,7 +71,7 @@ def new_device(rng: Random, browser: Browser) -> Device:
 
 def moment(rng: Random, days: Days, day: int) -> int:
     """A moment of the day at which a visit may begin: it ends, with its pause, before midnight."""
-    hour: int = rng.choices(range(7, 7 + len(HOURS)), HOURS)[0]
+    hour: int = rng.choices(range(7, 7 + len(HOURS)), cum_weights=HOURS)[0]
     offset = hour * HOUR + rng.randrange(HOUR)
     midnight, next_midnight = days.midnights[day], days.midnights[day + 1]
     latest = next_midnight - midnight - (120 if day == days.last else 70) * MINUTE
@@ -85,20 +87,20 @@ def plans(rng: Random, days: Days, visitors: int) -> Iterator[Plan]:
 
 
 def _plan(rng: Random, days: Days, number: int, kind: int, first: int) -> Plan:
-    place = rng.choices(PLACES, [place.weight for place in PLACES])[0]
+    place = rng.choices(PLACES, cum_weights=PLACE_WEIGHTS)[0]
     has_account = rng.random() < (0.02, 0.15, 0.7)[kind]
     plan = Plan(number, place, f"u-{100_000 + number}" if has_account else None)
     if has_account and rng.random() < 0.45:
         devices = [new_device(rng, rng.choice(MOBILES)), new_device(rng, rng.choice(DESKTOPS))]
     else:
-        devices = [new_device(rng, rng.choices(BROWSERS, [browser.weight for browser in BROWSERS])[0])]
+        devices = [new_device(rng, rng.choices(BROWSERS, cum_weights=BROWSER_WEIGHTS)[0])]
     for start in _starts(rng, days, kind, first):
         weights = LATER_WEIGHTS if plan.outings else FIRST_WEIGHTS
         plan.outings.append(
             Outing(
                 start,
                 devices[0] if len(devices) == 1 else rng.choice(devices),
-                rng.choices(ARRIVALS, weights)[0],
+                rng.choices(ARRIVALS, cum_weights=weights)[0],
                 rng.choices(PURPOSES, WISHES[kind])[0],
             )
         )

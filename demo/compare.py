@@ -1,0 +1,203 @@
+"""Lay the tally beside the published tables: every complete cell, number by number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import duckdb
+
+from demo.days import DAY
+from demo.tally import FUNNEL, INTERVALS, JOURNEY, STEPS, WINDOW, Tally
+
+# Keys as text and dates, as they stand in the published table.
+Key: TypeAlias = tuple[Any, ...]
+Numbers: TypeAlias = dict[Key, Decimal]
+
+COUNTS = (
+    "visitor_n",
+    "new_visitor_n",
+    "session_n",
+    "engaged_session_n",
+    "converted_session_n",
+    "bounce_n",
+    "page_view_n",
+    "order_n",
+)
+AMOUNTS = ("order_amt", "refund_amt", "revenue_amt")
+SOURCE = "web"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One published number and what the tally says of it."""
+
+    key: Key
+    tally: Decimal
+    published: Decimal
+
+    @property
+    def is_equal(self) -> bool:
+        return self.tally == self.published
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One column of one published table."""
+
+    table: str
+    column: str
+    cells: tuple[Cell, ...]
+
+    @property
+    def different(self) -> list[Cell]:
+        return [cell for cell in self.cells if not cell.is_equal]
+
+
+def compare(tally: Tally, bi: Path) -> list[Compared]:
+    """Every complete cell of traffic, funnel, retention and journeys in the published file `bi`.
+
+    A cell is complete when its end lies at or before the published horizon: what the tally knows as complete
+    must be published as such, and a complete cell that only one side has counts as 0 on the other.
+    """
+    with duckdb.connect(str(bi), read_only=True) as con:
+        con.execute("set timezone = 'UTC'")
+        horizon = con.execute("select horizon from meta.build_info").fetchall()[0][0]
+        upto = int(horizon.replace(tzinfo=UTC).timestamp() * 1000)
+        return [
+            *_traffic(tally, con, upto),
+            *_totals(tally, con, upto),
+            *_funnel(tally, con, upto),
+            *_retention(tally, con, upto),
+            *_journey(tally, con, upto),
+        ]
+
+
+def _traffic(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator[Compared]:
+    days = tally.days
+    told = {
+        (days.date_of(day), channel, device, country): counts
+        for (day, channel, device, country), counts in tally.traffic.items()
+        if days.midnights[day + 1] <= upto
+    }
+    for column in (*COUNTS, *AMOUNTS):
+        published = _read(
+            con,
+            f"select date, channel, device, country, {column} from marts.traffic_daily "
+            "where not is_bot and is_complete and source = $source",
+            {"source": SOURCE},
+        )
+        yield _meet("traffic_daily", column, {key: _number(told[key], column) for key in told}, published)
+
+
+def _totals(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator[Compared]:
+    days = tally.days
+    told = {
+        (source, period, start): counts
+        for (period, start), counts in tally.totals.items()
+        for source in (SOURCE, "(all)")
+        if days.start(_period_end(period, start)) <= upto
+    }
+    for column in (*COUNTS, *AMOUNTS):
+        published = _read(
+            con,
+            f"select source, period, period_start, {column} from marts.traffic_totals "
+            "where not is_bot and is_complete",
+        )
+        yield _meet("traffic_totals", column, {key: _number(told[key], column) for key in told}, published)
+
+
+def _funnel(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator[Compared]:
+    days = tally.days
+    told = {
+        (days.date_of(day), step): Decimal(tally.funnel[days.date_of(day), step])
+        for day in range(days.last + 1)
+        for step in range(1, len(STEPS) + 1)
+        if days.midnights[day + 1] + WINDOW <= upto
+    }
+    published = _read(
+        con,
+        "select period_start, step_no, reached_n from marts.funnel_steps "
+        "where funnel = $funnel and breakdown_value = '(all)' and is_complete",
+        {"funnel": FUNNEL},
+    )
+    yield _meet("funnel_steps", "reached_n", told, published)
+
+
+def _retention(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator[Compared]:
+    days = tally.days
+    weeks = sorted({days.week(day) for day in range(days.last + 1)})
+    complete = [
+        (name, week, number)
+        for name in tally.retention
+        for week in weeks
+        for number in range(INTERVALS + 1)
+        if days.start(week + timedelta(weeks=number + 1)) <= upto
+    ]
+    for column, told in (
+        ("cohort_n", {key: Decimal(tally.retention[key[0]][key[1], 0]) for key in complete}),
+        ("retained_n", {key: Decimal(tally.retention[key[0]][key[1], key[2]]) for key in complete}),
+    ):
+        published = _read(
+            con,
+            f"select retention, cohort_start, period_no, {column} from marts.retention_cells "
+            "where breakdown_value = '(all)' and is_complete",
+        )
+        yield _meet("retention_cells", column, told, published)
+
+
+def _journey(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator[Compared]:
+    def complete(counts: Mapping[Any, int]) -> Numbers:
+        return {
+            key: Decimal(count) for key, count in counts.items() if tally.days.start(key[0]) + DAY <= upto
+        }
+
+    for table, key_columns, column, counts in (
+        ("journey_edges", "date, step_no, from_node, to_node", "unit_n", tally.edges),
+        ("journey_paths", "date, path", "unit_n", tally.paths),
+        ("journey_paths", "date, path", "conversion_n", tally.path_conversions),
+    ):
+        published = _read(
+            con,
+            f"select {key_columns}, {column} from marts.{table} where journey = $journey",
+            {"journey": JOURNEY},
+        )
+        last = max((key[0] for key in complete(counts)), default=date.min)
+        yield _meet(table, column, complete(counts), {k: n for k, n in published.items() if k[0] <= last})
+
+
+def _period_end(period: str, start: date) -> date:
+    """The first date after the period."""
+    match period:
+        case "day":
+            return start + timedelta(days=1)
+        case "week":
+            return start + timedelta(weeks=1)
+        case _:
+            return (start + timedelta(days=32)).replace(day=1)
+
+
+def _number(counts: Mapping[str, int], column: str) -> Decimal:
+    if column not in AMOUNTS:
+        return Decimal(counts.get(column, 0))
+    orders, refunds = counts.get("order_cents", 0), counts.get("refund_cents", 0)
+    cents = {"order_amt": orders, "refund_amt": refunds, "revenue_amt": orders - refunds}[column]
+    return Decimal(cents) / 100
+
+
+def _read(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, str] | None = None) -> Numbers:
+    """The rows of a query by all of their columns but the last, which is the number."""
+    return {tuple(row[:-1]): Decimal(str(row[-1] or 0)) for row in con.execute(query, values).fetchall()}
+
+
+def _meet(table: str, column: str, told: Numbers, published: Numbers) -> Compared:
+    zero = Decimal(0)
+    # What only the file has matters where it is not 0.
+    keys = [*told, *(key for key, number in published.items() if key not in told and number)]
+    return Compared(
+        table, column, tuple(Cell(key, told.get(key, zero), published.get(key, zero)) for key in keys)
+    )
