@@ -26,6 +26,7 @@ PREFIX = "FOOTFALL_"
 # Named in the design, built later: refused with a sentence, since a setting that does nothing would mislead.
 LATER = {
     "": {"segment", "lifecycle", "heatmap", "attribution", "value", "feedback", "experiment", "id_blocklist"},
+    "collector": {"depth", "rate_per_key", "rate_per_address"},
     "sessions": {"preset", "cut_at_midnight", "cut_on_client_id", "cut_on_campaign", "cut_on_user_change"},
     "funnel": {"on_exclude", "hold", "fixed", "segment", "preset", "from", "to"},
     "retention": {"reference", "segment", "preset", "active_events"},
@@ -150,9 +151,6 @@ class Collector(Part):
     request_bytes: Bytes = 10 * 2**20
     inflated_bytes: Bytes = 20 * 2**20
     event_bytes: Bytes = 256 * 2**10
-    depth: Annotated[int, Field(ge=1, le=32)] = 32
-    rate_per_key: Annotated[int, Field(ge=1)] | None = None
-    rate_per_address: Annotated[int, Field(ge=1)] | None = None
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_networks)] = ()
 
 

@@ -139,11 +139,11 @@ def collect(
     workers: Annotated[int, typer.Option(min=1, max=64)] = 1,
 ) -> None:
     """Take events over HTTP and keep each one on disk before it is answered."""
+    from ingest.collector import check_port
+
     settings = _settings(home)
-    _test_bind(host, port)
-    key = next(
-        (source.write_key for source in settings.sources if source.write_key), settings.sources[0].name
-    )
+    check_port(host, port)
+    key = settings.sources[0].write_key or settings.sources[0].name
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     typer.echo(f"Collecting on http://{where} into {home / 'log'} with {workers} worker(s); Ctrl-C ends it.")
     typer.echo("A first event:")
@@ -172,7 +172,7 @@ def build(
     home: Home = HOME,
     full: Annotated[bool, typer.Option("--full", help="Make every row of every model anew.")] = False,
     since: Annotated[datetime | None, typer.Option(formats=DAY, help="First date to make anew.")] = None,
-    until: Annotated[datetime | None, typer.Option(formats=DAY, help="First date not to.")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=DAY, help="Last date to make anew.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be built; change nothing.")
     ] = False,
@@ -182,10 +182,8 @@ def build(
     days = (since.date() if since else None, until.date() if until else None)
     if full and any(days):
         raise Failure("--full makes all dates anew: leave out --since and --until, or --full.")
-    if days[0] and days[1] and days[0] >= days[1]:
-        raise Failure(
-            f"--since {days[0]} must lie before --until {days[1]}, the first date that is left alone."
-        )
+    if days[0] and days[1] and days[0] > days[1]:
+        raise Failure(f"--since {days[0]} must not lie behind --until {days[1]}.")
     with _warehouse(home, settings) as warehouse:
         typer.echo(_build(home, settings, warehouse, full=full, days=days, dry_run=dry_run))
 
@@ -356,9 +354,10 @@ def _build(
             full=full,
             since=days[0],
             until=days[1],
-            dry_run=dry_run,
             progress=progress,
         )
+    if done is None:
+        return f"Nothing to build: nothing has landed. Next: footfall land --home {home}"
     if dry_run:
         models = "\n".join(f"  {name}: {row_n:,}" for name, row_n, _ in done.models)
         return f"Would build from {done.events_n:,} new events:\n{models}" if models else "Nothing to build."
@@ -430,7 +429,31 @@ def _said(step: Callable[[], Any]) -> Any:
 
 
 def _serve(settings: Config, home: Path, host: str, port: int, workers: int) -> None:
-    raise NotImplementedError
+    from ingest import collector
+    from ingest.protocols.request import Source
+
+    given = settings.collector
+    sources = [
+        Source(**each.model_dump(exclude={"write_key"}), write_key=each.write_key or each.name)
+        for each in settings.sources
+    ]
+    limits = collector.Limits(
+        request_bytes=given.request_bytes,
+        inflated_bytes=given.inflated_bytes,
+        event_bytes=given.event_bytes,
+    )
+    collector.serve(
+        home / "log",
+        sources,
+        clock=_now,
+        host=host,
+        port=port,
+        workers=workers,
+        limits=limits,
+        segment_bytes=settings.log.segment_bytes,
+        segment_seconds=settings.log.segment_minutes * 60,
+        trusted_proxies=given.trusted_proxies,
+    )
 
 
 # --- what commands share ----------------------------------------------------------------------------------
@@ -526,26 +549,6 @@ def _writer(home: Path, settings: Config) -> Iterator[Any]:
         writer.close()
 
 
-def _test_bind(host: str, port: int) -> None:
-    """Two granians share a port without a word, so the port is tried first, without SO_REUSEPORT."""
-    import socket
-
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror:
-        raise Failure(f"--host {host} is no address of this machine.") from None
-    with socket.socket(family, kind, protocol) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind(address)
-            trial.listen(1)
-        except OSError as error:
-            raise Failure(
-                f"Cannot listen on {host}:{port}: {error.strerror}. "
-                "End what uses it, or choose another --port."
-            ) from None
-
-
 def _stop_on_signals(stop: Flag) -> None:
     """The first Ctrl-C or SIGTERM lets the step in hand finish; a second one ends at once."""
 
@@ -587,7 +590,7 @@ def _bar(title: str, unit: str, *, labelled: bool = False) -> Iterator[Callable[
 
 def _rate(count: int, began: float) -> str:
     seconds = time.monotonic() - began
-    return f" in {seconds:.1f} s ({count / seconds:,.0f}/s)" if count and seconds > 0.05 else ""
+    return f" in {seconds:.1f} s ({count / seconds:,.0f}/s)" if count >= 1000 else ""
 
 
 def _say_import(file: Path, done: Imported, home: Path) -> None:

@@ -224,6 +224,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(text: str, sentence: str) -
     ("text", "key"),
     [
         (SOURCE + "[sessions]\ncut_at_midnight = true", '"cut_at_midnight" is not built yet'),
+        (SOURCE + "[collector]\nrate_per_key = 5", '"rate_per_key" is not built yet'),
         (SOURCE + '[sessions]\npreset = "ga4"', '"preset" is not built yet'),
         (SOURCE + "[heatmap]\nbin = 1", "[heatmap] is not built yet"),
         (SOURCE + '[[segment]]\nname = "x"', "[[segment]] is not built yet"),
@@ -270,6 +271,10 @@ def test_the_environment_wins_and_is_converted() -> None:
             "FOOTFALL_SOURCE__WEBB__X",
             "FOOTFALL_SOURCE__WEBB__X names no [[source]] of footfall.toml (there: web).",
         ),
+        (
+            "FOOTFALL_COLLECTOR__TRUSTED_PROXIES",
+            'FOOTFALL_COLLECTOR__TRUSTED_PROXIES is "many" but must hold addresses or networks',
+        ),
         ("FOOTFALL_SITE__", "FOOTFALL_SITE__ is not of the form FOOTFALL_SECTION__KEY."),
     ],
 )
@@ -306,8 +311,6 @@ def test_the_settings_are_frozen() -> None:
 EXAMPLES = {
     ("Source", "write_key"),
     ("Source", "origins"),
-    ("Collector", "rate_per_key"),
-    ("Collector", "rate_per_address"),
     ("WarehouseLimits", "memory_limit"),
     ("WarehouseLimits", "threads"),
     ("Journey", "start"),
