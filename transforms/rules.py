@@ -5,11 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +14,12 @@ import duckdb
 import msgspec
 import polars as pl
 
+from transforms import cells
 from warehouse import Warehouse
 
 BOT_KINDS = ("ai_agent", "monitor", "crawler", "script")  # of several, the first counts
 SITE_KINDS = ("search", "social", "video", "shopping", "ai", "referral")  # referral: takes a subdomain out
 RUNS_ON = ("browser", "app", "server")
-
-CONDITION_COLUMNS = {
-    "source": "varchar",
-    "medium": "varchar",
-    "campaign": "varchar",
-    "site_kind": "varchar",
-    "is_paid": "boolean",
-    "is_shop_campaign": "boolean",
-}
-CONDITION_FUNCTIONS = ("contains", "starts_with", "ends_with", "regexp_matches", "lower", "length")
-CONDITION_WORDS = ("and", "or", "not", "in", "like", "is", "null", "true", "false")
-CONDITION_TOKEN = re.compile(r"\s*(?:'(?:[^']|'')*'|\d+|(?P<word>[A-Za-z_]\w*)|<>|!=|<=|>=|[=<>(),])\s*")
 
 
 class RulesError(Exception):
@@ -48,88 +34,6 @@ class BotRule(msgspec.Struct, frozen=True):
     kind: str
 
 
-def _text(cell: str) -> str:
-    if not cell:
-        raise ValueError("is empty, but must be given")
-    return cell
-
-
-def _lower(cell: str) -> str:
-    return _text(cell).lower()
-
-
-def _optional(cell: str) -> str | None:
-    return cell or None
-
-
-def _flag(cell: str) -> bool:
-    if cell.lower() not in ("true", "false"):
-        raise ValueError(f"is {cell!r}, but must be true or false")
-    return cell.lower() == "true"
-
-
-def _number(cell: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,6}", cell):
-        raise ValueError(f"is {cell!r}, but must be a whole number of at most six digits")
-    return int(cell)
-
-
-def _rate(cell: str) -> Decimal:
-    try:
-        rate = Decimal(cell)
-    except InvalidOperation:
-        rate = Decimal(0)
-    if not rate.is_finite() or not Decimal("1e-8") <= rate < Decimal("1e10"):
-        raise ValueError(f"is {cell!r}, but must be a number above 0, such as 1.0832")
-    return rate
-
-
-def _day(cell: str) -> date:
-    try:
-        return date.fromisoformat(cell)
-    except ValueError:
-        raise ValueError(f"is {cell!r}, but must be a date such as 2026-11-22") from None
-
-
-def _currency(cell: str) -> str:
-    if not re.fullmatch(r"[A-Z]{3}", cell):
-        raise ValueError(f"is {cell!r}, but must be three capitals, such as USD")
-    return cell
-
-
-def _domain(cell: str) -> str:
-    domain = cell.lower()
-    if not re.fullmatch(r"[^\s/:*]+(\.\*)?", domain):
-        raise ValueError(
-            f"is {cell!r}, but must be a bare domain such as example.org, or example.* for all countries"
-        )
-    return domain
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(cell: str) -> str:
-        if cell not in words:
-            raise ValueError(f"is {cell!r}, but must be one of {', '.join(words)}")
-        return cell
-
-    return read
-
-
-def _condition(cell: str) -> str:
-    """A channel condition: only the words of the closed lists above, so it can read and do nothing else."""
-    at = 0
-    while at < len(cell):
-        token = CONDITION_TOKEN.match(cell, at)
-        if not token:
-            raise ValueError(f"has {cell[at : at + 12]!r}, which conditions do not know")
-        word = (token["word"] or "and").lower()
-        if word not in CONDITION_COLUMNS and word not in CONDITION_FUNCTIONS and word not in CONDITION_WORDS:
-            allowed = ", ".join((*CONDITION_COLUMNS, *CONDITION_FUNCTIONS, *CONDITION_WORDS))
-            raise ValueError(f"has the word {token['word']!r}; it may only use {allowed}")
-        at = token.end()
-    return _text(cell)
-
-
 @dataclass(frozen=True)
 class RuleTable:
     """One rule file: its columns as (SQL type, reader of a cell), what is unique, and what SQL adds."""
@@ -141,41 +45,53 @@ class RuleTable:
 
 TABLES = {
     "channels": RuleTable(
-        {"rank": ("integer", _number), "channel": ("varchar", _text), "condition": ("varchar", _condition)},
+        {
+            "rank": ("integer", cells.number),
+            "channel": ("varchar", cells.text),
+            "condition": ("varchar", cells.condition),
+        },
         ("rank",),
     ),
     "sites": RuleTable(
         {
-            "domain": ("varchar", _domain),
-            "kind": ("varchar", _one_of(*SITE_KINDS)),
-            "name": ("varchar", _optional),
+            "domain": ("varchar", cells.domain),
+            "kind": ("varchar", cells.one_of(*SITE_KINDS)),
+            "name": ("varchar", cells.optional),
         },
         ("domain",),
     ),
     "click_ids": RuleTable(
-        {"param": ("varchar", _lower), "source": ("varchar", _lower), "medium": ("varchar", _lower)},
+        {
+            "param": ("varchar", cells.lower),
+            "source": ("varchar", cells.lower),
+            "medium": ("varchar", cells.lower),
+        },
         ("param",),
     ),
     "bots": RuleTable(
         {
-            "name": ("varchar", _text),
-            "agent": ("varchar", _optional),
-            "network": ("varchar", _optional),
-            "kind": ("varchar", _one_of(*BOT_KINDS)),
+            "name": ("varchar", cells.text),
+            "agent": ("varchar", cells.optional),
+            "network": ("varchar", cells.optional),
+            "kind": ("varchar", cells.one_of(*BOT_KINDS)),
         },
         ("agent", "network"),
         {"network_like": "rules.glob_as_like(network)"},
     ),
     "session_ignore": RuleTable(
-        {"name": ("varchar", _text), "only_without_url": ("boolean", _flag)},
+        {"name": ("varchar", cells.text), "only_without_url": ("boolean", cells.flag)},
         ("name",),
         {"name_like": "rules.glob_as_like(name)"},
     ),
     "libraries": RuleTable(
-        {"name": ("varchar", _text), "runs_on": ("varchar", _one_of(*RUNS_ON))}, ("name",)
+        {"name": ("varchar", cells.text), "runs_on": ("varchar", cells.one_of(*RUNS_ON))}, ("name",)
     ),
     "currency_rates": RuleTable(
-        {"date": ("date", _day), "currency": ("varchar", _currency), "rate": ("decimal(18, 8)", _rate)},
+        {
+            "date": ("date", cells.day),
+            "currency": ("varchar", cells.currency),
+            "rate": ("decimal(18, 8)", cells.rate),
+        },
         ("date", "currency"),
     ),
 }
@@ -241,16 +157,16 @@ def _read(path: Path, table: RuleTable) -> Rows:
     try:
         if [cell.strip() for cell in next(lines, [])] != list(table.columns):
             raise RulesError(f"{place}, line 1 must be '{head}': put this line back.")
-        for cells in lines:
-            if not any(cell.strip() for cell in cells):
+        for found in lines:
+            if not any(cell.strip() for cell in found):
                 continue
             where = f"{place}, line {lines.line_num}"
-            if len(cells) != len(table.columns):
+            if len(found) != len(table.columns):
                 raise RulesError(
-                    f"{where} has {len(cells)} values, but must have {len(table.columns)} ({head})."
+                    f"{where} has {len(found)} values, but must have {len(table.columns)} ({head})."
                 )
             row = {}
-            for cell, (column, (_, read)) in zip(cells, table.columns.items(), strict=True):
+            for cell, (column, (_, read)) in zip(found, table.columns.items(), strict=True):
                 try:
                     row[column] = read(cell.strip())
                 except ValueError as error:
@@ -300,11 +216,13 @@ def _check_bots(folder: Path, rows: Rows) -> None:
 
 
 def _check_conditions(warehouse: Warehouse, folder: Path, rows: Rows) -> None:
-    columns = ", ".join(f"cast(null as {kind}) as {name}" for name, kind in CONDITION_COLUMNS.items())
+    # Texts and flags that are there, so that a wrong pattern shows now and not in a build.
+    columns = ", ".join(f"cast('0' as {kind}) as {name}" for name, kind in cells.CONDITION_COLUMNS.items())
     for row in rows:
         where = f"{folder.name}/channels.csv, line {row['line_no']}"
         try:
-            found = warehouse.value(f"select typeof(({row['condition']})) from (select {columns})")
+            sql = f"select typeof(({row['condition']})), ({row['condition']}) from (select {columns})"
+            found = warehouse.value(sql)
         except duckdb.Error as error:
             said = str(error).splitlines()[0]
             raise RulesError(f"{where}: the condition of {row['channel']} cannot be read: {said}") from None

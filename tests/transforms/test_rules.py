@@ -166,6 +166,7 @@ BROKEN = [
     ("channels.csv", "30,Other,medium = 'open", '"\'open"'),
     ("channels.csv", "30,Other,lower(medium)", "condition of Other must be true or false, not VARCHAR"),
     ("channels.csv", "30,Other,medium = and", "cannot be read"),
+    ("channels.csv", "30,Other,\"regexp_matches(medium, '(')\"", "cannot be read"),
 ]
 
 
