@@ -98,6 +98,7 @@ class Retention(msgspec.Struct, frozen=True):
     brackets: tuple[tuple[int, int], ...] = ((1, 1), (2, 7), (8, 30))
     min_occurrences: int = 1
     value: str = "count"  # or sum(prop)
+    reference: Literal["total", "previous"] = "total"  # what retained_pct is a share of: the cohort, or the cell before
     warmup_days: int = 30
     breakdown: str | None = None
 
@@ -108,6 +109,8 @@ class Journey(msgspec.Struct, frozen=True):
     end: Step | None = None
     events: tuple[str, ...] = ()  # event names that are nodes beside pages
     clean: tuple[PageRule, ...] = ()
+    include: tuple[str, ...] = ()  # only nodes that match one of them; none set: all
+    exclude: tuple[str, ...] = ()
     max_steps: int = 5
     scope: Literal["session", "person"] = "session"
     window_us: int = DAY_US
