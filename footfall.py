@@ -21,6 +21,7 @@ import typer
 
 if TYPE_CHECKING:
     from config import Config
+    from demo.run import Steps
     from ingest.imports import Imported
     from transforms.definitions import Definitions
     from warehouse import Warehouse
@@ -105,8 +106,7 @@ def init(home: Home = HOME) -> None:
     home.mkdir(parents=True, exist_ok=True)
     (home / "log").mkdir(mode=0o700, exist_ok=True)
     if not key.exists():
-        with open(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
-            file.write(secrets.token_hex(32) + "\n")
+        _make_key(key)
         typer.echo(f"Made {key}; keep it safe: with another key all persons get other ids.")
     if not settings.exists():
         settings.write_text(config.starter(), encoding="utf-8")
@@ -116,19 +116,22 @@ def init(home: Home = HOME) -> None:
 
 @app.command()
 def demo(
-    visitors: Annotated[int, typer.Option(min=1, help="How many visitors come.")] = 4000,
+    visitors: Annotated[int, typer.Option(min=1, help="How many visitors come.")] = 6000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same visits.")] = 1,
     until: Annotated[
-        datetime | None, typer.Option(formats=DAY, help="Last day of the visits [default: today].")
+        datetime | None, typer.Option(formats=DAY, help="Last day of the visits [default: yesterday].")
     ] = None,
     home: Annotated[
         Path, typer.Option("--home", help="The folder to make; wiped only if the demo made it.")
     ] = Path("footfall-demo"),
 ) -> None:
     """A small shop with simulated visitors, all the way from HTTP to the report."""
+    from demo.run import last_day
     from demo.run import run as run_demo
 
-    run_demo(home, visitors=visitors, seed=seed, until=until.date() if until else None)
+    day = last_day(until.date() if until else None, _now())
+    program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else "footfall"
+    run_demo(home, _demo_steps, visitors=visitors, seed=seed, until=day, program=program)
 
 
 @app.command()
@@ -428,6 +431,104 @@ def _said(step: Callable[[], Any]) -> Any:
         return None
 
 
+@contextmanager
+def _demo_steps(home: Path) -> Iterator[Steps]:
+    """What the demo has done by the rest of footfall, on a home that it has prepared."""
+    from demo.run import Landed, Steps
+    from ingest import imports as importing
+    from ingest.land import land as land_log
+    from transforms.flow import build as build_models
+    from transforms.publish import publish as publish_tables
+
+    _make_key(home / "secret.key")
+    settings = _settings(home)
+    definitions, key = _definitions(settings), _key(home)
+
+    def import_round(path: Path, move: Callable[[int, int], None]) -> None:
+        with _writer(home, settings) as writer:
+            source = settings.sources[0].name
+            importing.import_jsonl(path, writer, source=source, clock=_now, progress=move)
+
+    with _warehouse(home, settings) as warehouse:
+
+        def landed() -> Landed:
+            sums = "select sum(new_n)::bigint, sum(duplicate_n)::bigint, sum(rejected_n)::bigint"
+            return Landed(*warehouse.execute(f"{sums} from raw.landings")[0])
+
+        def publish_home(move: Callable[[int, int], None]) -> Path:
+            publish_tables(
+                warehouse,
+                home,
+                definitions,
+                events_days=settings.publish.events_days,
+                version=__version__,
+                now=_now(),
+                progress=lambda _, done, of: move(done, of),
+            )
+            return home / "bi.duckdb"
+
+        def write_report() -> Path:
+            _report(home)
+            return home / "report.html"
+
+        yield Steps(
+            import_round=import_round,
+            collector=lambda: _demo_collector(home),
+            land=lambda move: land_log(
+                warehouse,
+                home / "log",
+                clock=_now,
+                dedup_hours=settings.land.dedup_hours,
+                batch_events=settings.land.batch_events,
+                progress=move,
+            ),
+            build=lambda move: build_models(
+                warehouse, definitions, key=key, now=_now(), progress=lambda _, done, of: move(done, of)
+            ),
+            landed=landed,
+            publish=publish_home,
+            report=write_report,
+        )
+
+
+@contextmanager
+def _demo_collector(home: Path) -> Iterator[str]:
+    """A collector of its own process group on a free port, until the block ends; gives its url."""
+    import socket
+    import subprocess
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        port = trial.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, __file__, "collect", "--home", str(home), "--port", str(port)]
+    said = home / "collector.log"
+    with said.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+    try:
+        for _ in range(300):
+            if process.poll() is not None:
+                raise Failure(f"The collector ended at once. What it said stands in {said}.")
+            try:
+                with urlopen(f"{url}/ready", timeout=5):
+                    break
+            except (URLError, OSError):
+                time.sleep(0.05)
+        else:
+            raise Failure(f"The collector did not start within its time. What it said stands in {said}.")
+        yield url
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
 def _serve(settings: Config, home: Path, host: str, port: int, workers: int) -> None:
     from ingest import collector
     from ingest.protocols.request import Source
@@ -479,6 +580,11 @@ def _definitions(settings: Config) -> Definitions:
     from transforms.definitions import Definitions
 
     return msgspec.convert(settings.definitions(), Definitions)
+
+
+def _make_key(path: Path) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
+        file.write(secrets.token_hex(32) + "\n")
 
 
 def _key(home: Path) -> bytes:

@@ -24,7 +24,6 @@ from demo.send import send
 from demo.simulate import TIMEZONE, simulate
 from demo.tally import Tally
 
-VISITORS = 6000
 WRITE_KEY = "pk_demo"
 MARKER = ".made-by-footfall-demo"
 SHOWN_DIFFERENCES = 20
@@ -56,8 +55,8 @@ class Steps:
 
     import_round: Callable[[Path, Move], None]
     collector: Callable[[], AbstractContextManager[str]]
-    land: Callable[[Move], None]
-    build: Callable[[Move], None]
+    land: Callable[[Move], object]
+    build: Callable[[Move], object]
     landed: Callable[[], Landed]
     publish: Callable[[Move], Path]
     report: Callable[[], Path]
