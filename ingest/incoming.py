@@ -1,4 +1,4 @@
-"""From lines to a temporary table: what DuckDB reads of a batch, and what it cannot."""
+"""From lines to rows: what DuckDB reads of a batch, and what it cannot."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import binascii
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from warehouse import Warehouse
 
 SCRATCH = "landing-*.ndjson"
 REJECT_BYTES = 64 << 10
+HEADS = 1 << 16
 FIELDS = {
     "event_id": "varchar",
     "source": "varchar",
@@ -46,22 +49,30 @@ FIELDS = {
     "context": "json",
 }
 REQUIRED = ("event_id", "source", "protocol", "ingest", "type", "name", "occurred_at", "received_at")
-COLUMNS = ", ".join(f"{name}: '{kind}'" for name, kind in {"k": "integer", "i": "integer", **FIELDS}.items())
+COLUMNS = ", ".join(f"{name}: '{kind}'" for name, kind in {"line_no": "bigint", **FIELDS}.items())
 # h64 of semantics.md section 0: first 8 bytes of SHA-256, big-endian, top bit cleared, parts joined by 0x1F.
 ID_HASH = (
     "(('0x' || substr(sha256(source || chr(31) || event_id), 1, 16))::ubigint & 9223372036854775807)::bigint"
 )
-READ = f"""
-create or replace temp table incoming as
+READ = f"read_json($path, format = 'newline_delimited', columns = {{{COLUMNS}}})"
+INSERT = f"""
+insert into raw.events by name
 select
-    records.first_no + lines.i as line_no, records.part, records.record_offset, lines.i as index_in_record,
+    $base + lines.line_no + 1 as event_no, $landing_id as landing_id, $topic as topic,
+    places.part, places.record_offset, places.index_in_record,
     {ID_HASH} as id_hash, {", ".join(FIELDS)}
-from read_json($path, format = 'newline_delimited', columns = {{{COLUMNS}}}) as lines
-inner join records on lines.k = records.k
+from {READ} as lines
+inner join places on lines.line_no = places.line_no
 """
-MISSING = f"select count(*) from incoming where {' or '.join(f'{name} is null' for name in REQUIRED)}"
+PROBE = f"create or replace temp table probe as select * from {READ}"
+MISSING = f"select count(*) from probe where {' or '.join(f'{name} is null' for name in REQUIRED)}"
+UNREADABLE = (
+    duckdb.InvalidInputException,
+    duckdb.ConversionException,
+    duckdb.OutOfRangeException,
+    duckdb.ConstraintException,
+)
 REJECTED: dict[str, Any] = {
-    "line_no": pl.Int64,
     "part": pl.String,
     "record_offset": pl.Int64,
     "index_in_record": pl.Int32,
@@ -76,12 +87,17 @@ REJECTED: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Record:
-    """The lines that came under one position (a chunk of the log), and when they were taken (naive UTC)."""
+    """What came under one position (a chunk of the log): lines, each with its newline; when, naive UTC."""
 
     part: str
     offset: int
-    lines: Sequence[bytes]
+    body: bytes
+    line_n: int
     received_at: datetime | None
+
+
+class LandingError(Exception):
+    """A landing cannot go on; nothing of the batch was kept. The message says why and how to mend it."""
 
 
 class _Event(msgspec.Struct):
@@ -126,53 +142,124 @@ _reject = msgspec.json.Decoder(_Reject)
 _has_reason = msgspec.json.Decoder(_HasReason)
 
 
-def read(warehouse: Warehouse, home: Path, records: Sequence[Record]) -> pl.DataFrame:
-    """Fill the temporary table `incoming` with the events of the records; their rejects as a frame.
+class Incoming:
+    """The lines of a batch on their way: events in a scratch file that DuckDB reads, the others set aside.
 
-    Every line is in one of the two. `incoming` has line_no (place in the batch, from 0), the coordinates,
-    id_hash and the canonical fields. A line that cannot be decoded, or lacks a required field, is a reject
-    `undecodable`. `home` is the folder for the scratch file that DuckDB reads.
+    A line is in exactly one of the two. Set aside are the collector's rejects (lines with a reason) and, once
+    found, the lines that cannot be landed: no JSON, a wrong type, a required field missing. `path` is the
+    scratch file.
     """
-    rejects: list[dict[str, Any]] = []
-    aside: set[tuple[int, int]] = set()
-    first_no = []
-    line_n = 0
-    for k, record in enumerate(records):
-        first_no.append(line_n)
-        line_n += len(record.lines)
-        for i, line in enumerate(record.lines):
-            if b'"reason":' in line and _is_reject(line):
-                aside.add((k, i))
-    table = pl.DataFrame(
-        {
-            "k": range(len(records)),
-            "first_no": first_no,
-            "part": [record.part for record in records],
-            "record_offset": [record.offset for record in records],
-        },
-        schema={"k": pl.Int32, "first_no": pl.Int64, "part": pl.String, "record_offset": pl.Int64},
-    )
-    with _scratch(home) as path, warehouse.frames(records=table):
-        if not _fill(warehouse, path, records, aside):
-            aside |= _undecodable(warehouse, path, records, aside)
-            if not _fill(warehouse, path, records, aside):
-                raise LandingError("The batch cannot be read even without the lines that cannot be decoded.")
-    for k, i in sorted(aside):
-        record = records[k]
-        rejects.append(
+
+    def __init__(self, path: Path, records: Sequence[Record]) -> None:
+        self.path = path
+        self._records = records
+        self._first = [0, *accumulate(record.line_n for record in records)]
+        self._aside: dict[int, dict[int, bytes]] = {}
+        for k, record in enumerate(records):
+            if not _is_plain(record):
+                aside = {i: line for i, line in enumerate(_lines(record)) if _is_no_event(line)}
+                if aside:
+                    self._aside[k] = aside
+        self._write()
+
+    def insert(self, warehouse: Warehouse, *, base: int, landing_id: int, topic: str) -> int:
+        """Append the events to raw.events; how many. event_no = base + 1 + place of the line in the batch.
+
+        The frame of `places` must be readable under that name. Raises one of UNREADABLE when a line cannot be
+        landed: roll back, call `find_unreadable`, try again.
+        """
+        values = {"path": str(self.path), "base": base, "landing_id": landing_id, "topic": topic}
+        return int(warehouse.execute(INSERT, values)[0][0])
+
+    def find_unreadable(self, warehouse: Warehouse) -> None:
+        """Set aside the lines that cannot be landed: what msgspec refuses, and of the rest what DuckDB does."""
+        good: list[tuple[int, int, bytes]] = []
+        bad: list[tuple[int, int, bytes]] = []
+        for k, record in enumerate(self._records):
+            aside = self._aside.get(k, {})
+            for i, line in enumerate(_lines(record)):
+                if i not in aside:
+                    (good if _decodes(line) else bad).append((k, i, line))
+        bad += self._search(warehouse, good)
+        if not bad:
+            raise LandingError(
+                "DuckDB refused a batch of which it reads every line alone; nothing of it was kept. "
+                "Land again with a smaller [land] batch_events."
+            )
+        for k, i, line in bad:
+            self._aside.setdefault(k, {})[i] = line
+        warehouse.execute("drop table if exists temp.probe")
+        self._write()
+
+    def rejects(self) -> pl.DataFrame:
+        """The lines set aside as rows of raw.rejected, without landing_id and topic."""
+        rows = [
             {
-                "line_no": first_no[k] + i,
-                "part": record.part,
-                "record_offset": record.offset,
+                "part": self._records[k].part,
+                "record_offset": self._records[k].offset,
                 "index_in_record": i,
-                **_fate(record.lines[i], record.received_at),
+                **_reject_of(line, self._records[k].received_at),
+            }
+            for k, aside in sorted(self._aside.items())
+            for i, line in sorted(aside.items())
+        ]
+        return pl.DataFrame(rows, schema=REJECTED)
+
+    def places(self) -> pl.DataFrame:
+        """The coordinates of every line: line_no (from 0), part, record_offset, index_in_record."""
+        table = pl.DataFrame(
+            {
+                "part": pl.Series([record.part for record in self._records], dtype=pl.String),
+                "record_offset": pl.Series([record.offset for record in self._records], dtype=pl.Int64),
+                "line_n": pl.Series([record.line_n for record in self._records], dtype=pl.Int64),
             }
         )
-    return pl.DataFrame(rejects, schema=REJECTED)
+        places = table.with_columns(pl.int_ranges(0, "line_n", dtype=pl.Int32).alias("index_in_record"))
+        return places.explode("index_in_record").drop("line_n").with_row_index("line_no")
+
+    def _write(self) -> None:
+        heads = _heads(self._first[-1])
+        with self.path.open("wb") as file:
+            for k, record in enumerate(self._records):
+                if k in self._aside or not _is_plain(record):
+                    aside = self._aside.get(k, {})
+                    kept = [(i, line) for i, line in enumerate(_lines(record)) if i not in aside]
+                    file.write(b"".join(heads[self._first[k] + i] + line[1:] + b"\n" for i, line in kept))
+                    continue
+                # Every line opens with a brace: cut there and put the heads between, without a loop over lines.
+                parts = [b""] * (2 * record.line_n)
+                parts[0::2] = heads[self._first[k] : self._first[k + 1]]
+                parts[1::2] = record.body[1:].replace(b"\n{", b"\n\0").split(b"\0")
+                file.write(b"".join(parts))
+
+    def _search(
+        self, warehouse: Warehouse, lines: list[tuple[int, int, bytes]]
+    ) -> list[tuple[int, int, bytes]]:
+        with self.path.open("wb") as file:
+            file.write(b"".join(b'{"line_no":0,%b\n' % line[1:] for _, _, line in lines))
+        try:
+            warehouse.execute(PROBE, {"path": str(self.path)})
+            if warehouse.value(MISSING) == 0:
+                return []
+        except UNREADABLE:
+            pass
+        if len(lines) == 1:
+            return lines
+        half = len(lines) // 2
+        return self._search(warehouse, lines[:half]) + self._search(warehouse, lines[half:])
 
 
-class LandingError(Exception):
-    """A landing cannot go on; nothing of the batch was kept. The message says why and how to mend it."""
+@contextmanager
+def incoming(home: Path, records: Sequence[Record]) -> Iterator[Incoming]:
+    """The lines of the records, with a scratch file in `home` as long as the block runs."""
+    prefix, suffix = SCRATCH.split("*")
+    descriptor, name = tempfile.mkstemp(dir=home, prefix=prefix, suffix=suffix)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield Incoming(Path(name), records)
+    finally:
+        Path(name).unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def remove_leftovers(home: Path) -> None:
@@ -183,84 +270,50 @@ def remove_leftovers(home: Path) -> None:
             path.unlink()
 
 
-@contextmanager
-def _scratch(home: Path) -> Iterator[Path]:
-    prefix, suffix = SCRATCH.split("*")
-    descriptor, name = tempfile.mkstemp(dir=home, prefix=prefix, suffix=suffix)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
-        os.close(descriptor)
+@cache
+def _head_blocks(block: int) -> list[bytes]:
+    return [b'{"line_no":%d,' % number for number in range(block * HEADS, (block + 1) * HEADS)]
 
 
-def _is_reject(line: bytes) -> bool:
-    try:
-        return _has_reason.decode(line).reason is not msgspec.UNSET
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return False
+def _heads(line_n: int) -> list[bytes]:
+    return list(chain.from_iterable(_head_blocks(block) for block in range(-(-line_n // HEADS))))
 
 
-def _fill(warehouse: Warehouse, path: Path, records: Sequence[Record], aside: set[tuple[int, int]]) -> bool:
-    """Whether DuckDB read all lines but those set aside, each with what an event must have."""
-    with path.open("wb") as file:
-        for k, record in enumerate(records):
-            file.write(_with_coordinates(k, record.lines, {i for at, i in aside if at == k} if aside else ()))
-    return _is_readable(warehouse, path)
+def _lines(record: Record) -> list[bytes]:
+    return record.body.split(b"\n")[:-1]
 
 
-def _is_readable(warehouse: Warehouse, path: Path) -> bool:
-    try:
-        warehouse.execute(READ, {"path": str(path)})
-    except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException):
-        return False
-    return bool(warehouse.value(MISSING) == 0)
-
-
-def _with_coordinates(k: int, lines: Sequence[bytes], aside: Iterable[int]) -> bytes:
-    skip = frozenset(aside)
-    kept = [(i, line) for i, line in enumerate(lines) if i not in skip] if skip else enumerate(lines)
-    # The place goes in front of the line's own fields; a line that is no object stays none.
-    return b"".join(
-        [b'{"k":%d,"i":%d,%b\n' % (k, i, line[1:] if line[:1] == b"{" else b"!") for i, line in kept]
+def _is_plain(record: Record) -> bool:
+    """Whether each line looks like an event: cheap, and what looks otherwise is looked at one by one."""
+    body = record.body
+    return (
+        b'"reason":' not in body
+        and b"\0" not in body
+        and body[:1] == b"{"
+        and body.count(b"\n{") == record.line_n - 1
     )
 
 
-def _undecodable(
-    warehouse: Warehouse, path: Path, records: Sequence[Record], aside: set[tuple[int, int]]
-) -> set[tuple[int, int]]:
-    """The lines that cannot be landed: those that msgspec refuses, and of the rest those that DuckDB does."""
-    bad: set[tuple[int, int]] = set()
-    good: list[tuple[int, int]] = []
-    for k, record in enumerate(records):
-        for i, line in enumerate(record.lines):
-            if (k, i) in aside:
-                continue
-            try:
-                _event.decode(line)
-                good.append((k, i))
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                bad.add((k, i))
-
-    def search(part: list[tuple[int, int]]) -> None:
-        with path.open("wb") as file:
-            for k, i in part:
-                line = records[k].lines[i]
-                file.write(b'{"k":%d,"i":%d,%b\n' % (k, i, line[1:]))
-        if _is_readable(warehouse, path):
-            return
-        if len(part) == 1:
-            bad.add(part[0])
-            return
-        search(part[: len(part) // 2])
-        search(part[len(part) // 2 :])
-
-    search(good)
-    return bad
+def _is_no_event(line: bytes) -> bool:
+    if line[:1] != b"{":
+        return True
+    if b'"reason":' not in line:
+        return False
+    try:
+        return _has_reason.decode(line).reason is not msgspec.UNSET
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return True
 
 
-def _fate(line: bytes, received_at: datetime | None) -> dict[str, Any]:
+def _decodes(line: bytes) -> bool:
+    try:
+        _event.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _reject_of(line: bytes, received_at: datetime | None) -> dict[str, Any]:
     try:
         reject = _reject.decode(line)
         content = base64.b64decode(reject.bytes or "", validate=True)

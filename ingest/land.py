@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -12,65 +14,68 @@ import duckdb
 import polars as pl
 
 from ingest import log
-from ingest.incoming import FIELDS, LandingError, Record, naive, read, remove_leftovers
+from ingest.incoming import UNREADABLE, Incoming, LandingError, Record, incoming, naive, remove_leftovers
 from warehouse import Warehouse
 
 TOPIC = "log"
 NO_CLOCK = datetime(1970, 1, 1)
 
-# Events whose first copy is in raw.events already: same source and id, received at most $window apart.
-KNOWN = """
-create or replace temp table candidates as
+# Rows of the batch (event_no > $base) that may repeat another, by hash: one of the batch, or one received at most
+# the window away. The bounds let DuckDB skip the row groups of raw.events that are too old or too new.
+SUSPECTS = """
+create or replace temp table suspects as
 with fresh as (
-    select line_no, id_hash, source, event_id, received_at from incoming
+    select event_no, id_hash from raw.events where event_no > $base
 ),
 
-known as (
-    select distinct fresh.line_no
-    from raw.events as kept
-    inner join fresh on
-        kept.id_hash = fresh.id_hash and kept.source = fresh.source and kept.event_id = fresh.event_id
+suspect_hashes as (
+    select id_hash from fresh group by id_hash having count(*) > 1
+    union
+    select id_hash from raw.events
     where
-        kept.received_at >= $since and kept.received_at <= $until
-        and abs(date_diff('microsecond', kept.received_at, fresh.received_at)) <= $window
+        event_no <= $base and received_at >= $since and received_at <= $until
+        and id_hash in (select id_hash from fresh)
 )
 
-select line_no, id_hash, source, event_id, received_at
-from fresh
-anti join known using (line_no)
+select event_no, id_hash, source, event_id, received_at from raw.events
+where event_no > $base and id_hash in (select id_hash from suspect_hashes)
 """
-# Ids that come once are kept at once; the rounds walk the others.
-KEPT = """
-create or replace temp table kept as
-select line_no from candidates
-where id_hash not in (select id_hash from candidates group by id_hash having count(*) > 1)
+# Those whose copy landed in an earlier batch and was received within the window of them.
+REPEATS = """
+create or replace temp table repeats as
+select distinct suspects.event_no
+from raw.events as kept
+inner join suspects on
+    kept.id_hash = suspects.id_hash and kept.source = suspects.source and kept.event_id = suspects.event_id
+where
+    kept.event_no <= $base and kept.received_at >= $since and kept.received_at <= $until
+    and abs(date_diff('microsecond', kept.received_at, suspects.received_at)) <= $window
 """
-REPEATS = "create or replace temp table repeats as select * from candidates anti join kept using (line_no)"
-# One round: the first copy of each id stays and drops what was received within the window of it. What is left
-# came later, is a new row, and the next round begins with it.
+DROP_REPEATS = "delete from suspects where event_no in (select event_no from repeats)"
+# One round: the first copy of each id stays; repeats are those received within the window of it. What is left
+# is a new row again, and the next round begins with it.
 FIRSTS = """
 create or replace temp table firsts as
-select line_no, source, event_id, received_at from repeats
-qualify row_number() over (partition by source, event_id order by line_no) = 1
+select event_no, source, event_id, received_at from suspects
+qualify row_number() over (partition by source, event_id order by event_no) = 1
 """
-KEEP_FIRSTS = "insert into kept select line_no from firsts"
-DROP_REPEATS = """
-delete from repeats using firsts
-where
-    repeats.source = firsts.source and repeats.event_id = firsts.event_id
-    and abs(date_diff('microsecond', repeats.received_at, firsts.received_at)) <= $window
+DROP_FIRSTS = "delete from suspects where event_no in (select event_no from firsts)"
+REPEAT_FIRSTS = """
+insert into repeats
+select suspects.event_no
+from suspects
+inner join firsts on suspects.source = firsts.source and suspects.event_id = firsts.event_id
+where abs(date_diff('microsecond', suspects.received_at, firsts.received_at)) <= $window
 """
-INSERT_EVENTS = f"""
-insert into raw.events by name
-with numbered as (
-    select line_no, $last_event_no + row_number() over (order by line_no) as event_no from kept
+DELETE_REPEATS = """
+delete from raw.events where event_no > $base and event_no in (select event_no from repeats)
+"""
+NEW = "select count(*), min(event_no), max(event_no) from raw.events where event_no > $base"
+LANDING = """
+insert into raw.landings values (
+    $landing_id, $landed_at, $read_n, $new_n, $duplicate_n, $rejected_n, $gap_n,
+    $first_event_no, $last_event_no
 )
-
-select
-    numbered.event_no, $landing_id as landing_id, $topic as topic, incoming.part, incoming.record_offset,
-    incoming.index_in_record, incoming.id_hash, {", ".join(f"incoming.{name}" for name in FIELDS)}
-from incoming
-inner join numbered using (line_no)
 """
 ADVANCE = """
 update raw.positions
@@ -174,10 +179,10 @@ def land(
         warehouse.execute("insert into raw.clock values ($landed_at)", {"landed_at": NO_CLOCK})
     for batch in _batches(parts, lost, batch_events, unreadable):
         one = _land_batch(warehouse, home, batch, landed_at, timedelta(hours=dedup_hours))
-        landed = Landed(*(a + b for a, b in zip(_counts(landed), _counts(one), strict=True)))
+        landed = Landed(*map(add, astuple(landed), astuple(one)))
         if progress:
             progress(landed.read_n, max(total, landed.read_n))
-    for table in ("incoming", "candidates", "kept", "repeats", "firsts"):
+    for table in ("suspects", "repeats", "firsts"):
         warehouse.execute(f"drop table if exists temp.{table}")
     if unreadable:
         # The clock stays where it is: the horizon must not pass what nobody could read.
@@ -245,7 +250,10 @@ def _look(warehouse: Warehouse, folder: Path) -> tuple[list[_Part], list[_Part]]
 
 
 def _batches(
-    parts: list[_Part], lost: list[_Part], batch_events: int, unreadable: list[log.LogUnreadable]
+    parts: list[_Part],
+    lost: list[_Part],
+    batch_events: int,
+    unreadable: list[log.LogUnreadable],
 ) -> Iterator[_Batch]:
     batch = _Batch()
     for part in lost:
@@ -257,7 +265,7 @@ def _batches(
             for chunk in part.segment.chunks(part.next_position - 1):
                 if part.end is not None and chunk.sequence > part.end:
                     break
-                if batch.read_n + len(chunk.lines) > batch_events and batch.spans:
+                if batch.read_n + (chunk.event_n or 0) > batch_events and batch.spans:
                     yield batch
                     batch = _Batch()
                 _add(batch, part, chunk)
@@ -272,9 +280,10 @@ def _add(batch: _Batch, part: _Part, chunk: log.Chunk) -> None:
     span = batch.spans.setdefault(name, _Span(name, part.next_position, part.next_position, part.is_known))
     span.event_n += chunk.event_n or 0
     if chunk.damage is None:
-        batch.records.append(Record(name, chunk.sequence, chunk.lines, naive(chunk.last_received_at)))
-        batch.read_n += len(chunk.lines)
-        span.read_n += len(chunk.lines)
+        line_n = chunk.event_n or 0
+        batch.records.append(Record(name, chunk.sequence, chunk.body, line_n, naive(chunk.last_received_at)))
+        batch.read_n += line_n
+        span.read_n += line_n
     else:
         batch.gaps.append(_gap(name, chunk.sequence, chunk.sequence + 1, chunk.event_n, "damaged"))
         span.gap_n += chunk.event_n or 0
@@ -288,94 +297,101 @@ def _add(batch: _Batch, part: _Part, chunk: log.Chunk) -> None:
 def _land_batch(
     warehouse: Warehouse, home: Path, batch: _Batch, landed_at: datetime, window: timedelta
 ) -> Landed:
-    rejects = read(warehouse, home, batch.records)
+    with incoming(home, batch.records) as lines:
+        try:
+            return _store(warehouse, batch, lines, landed_at, window)
+        except UNREADABLE:
+            lines.find_unreadable(warehouse)
+            return _store(warehouse, batch, lines, landed_at, window)
+
+
+def _store(
+    warehouse: Warehouse, batch: _Batch, lines: Incoming, landed_at: datetime, window: timedelta
+) -> Landed:
+    spans = list(batch.spans.values())
+    with warehouse.frames(places=lines.places()), _fenced(warehouse):
+        # event_no counts every line ever read, so it does not depend on how the batches were cut.
+        landing_id, base = warehouse.execute(
+            "select coalesce(max(landing_id), 0) + 1, coalesce(sum(read_n), 0)::bigint from raw.landings"
+        )[0]
+        if batch.records:
+            lines.insert(warehouse, base=base, landing_id=landing_id, topic=TOPIC)
+        duplicate_n = _drop_repeats(warehouse, base, window)
+        rejected_n = warehouse.insert_frame("raw.rejected", _stamped(lines.rejects(), landing_id))
+        new_n, first_event_no, last_event_no = warehouse.execute(NEW, {"base": base})[0]
+        landed = Landed(
+            read_n=sum(span.read_n for span in spans),
+            new_n=new_n,
+            duplicate_n=duplicate_n,
+            rejected_n=rejected_n,
+            gap_n=sum(span.gap_n for span in spans),
+            batch_n=1,
+        )
+        _check(landed, spans)
+        for span in spans:
+            _advance(warehouse, span)
+        _note(warehouse, batch, landing_id, landed_at)
+        numbers = {"first_event_no": first_event_no, "last_event_no": last_event_no, **asdict(landed)}
+        warehouse.execute(LANDING, {"landing_id": landing_id, "landed_at": landed_at, **numbers})
+    return landed
+
+
+@contextmanager
+def _fenced(warehouse: Warehouse) -> Iterator[None]:
+    """A transaction that writes a row which every landing writes: of two at a time DuckDB refuses the second."""
     try:
         with warehouse.transaction():
-            _fence(warehouse)
-            return _store(warehouse, batch, rejects, landed_at, window)
+            warehouse.execute("update raw.clock set landed_at = landed_at")
+            yield
     except duckdb.TransactionException as error:
         raise LandingRefused(
             f"Another landing was under way in this warehouse: {error}. Land again."
         ) from error
 
 
-def _fence(warehouse: Warehouse) -> None:
-    """Write one row that every landing writes: of two at the same time, DuckDB refuses the second."""
-    warehouse.execute("update raw.clock set landed_at = landed_at")
-
-
-def _store(
-    warehouse: Warehouse, batch: _Batch, rejects: pl.DataFrame, landed_at: datetime, window: timedelta
-) -> Landed:
-    landing_id, last_event_no = warehouse.execute(
-        "select coalesce(max(landing_id), 0) + 1, coalesce(max(last_event_no), 0) from raw.landings"
+def _drop_repeats(warehouse: Warehouse, base: int, window: timedelta) -> int:
+    """Take out of the batch what repeats a kept event: semantics.md section 0, in landing order. How many."""
+    since, until = warehouse.execute(
+        "select min(received_at), max(received_at) from raw.events where event_no > $base", {"base": base}
     )[0]
-    _drop_duplicates(warehouse, window)
-    new_n = warehouse.execute(
-        INSERT_EVENTS, {"last_event_no": last_event_no, "landing_id": landing_id, "topic": TOPIC}
-    )[0][0]
-    duplicate_n = warehouse.value("select count(*) from incoming anti join kept using (line_no)")
-    rejected_n = warehouse.insert_frame("raw.rejected", _stamped(rejects.drop("line_no"), landing_id))
-    spans = list(batch.spans.values())
-    landed = Landed(
-        read_n=sum(span.read_n for span in spans),
-        new_n=new_n,
-        duplicate_n=duplicate_n,
-        rejected_n=rejected_n,
-        gap_n=sum(span.gap_n for span in spans),
-        batch_n=1,
-    )
-    _check(landed, spans)
-    for span in spans:
-        _advance(warehouse, span)
-    if batch.gaps:
-        gaps = pl.DataFrame(batch.gaps, schema_overrides={"event_n": pl.Int64})
-        warehouse.insert_frame(
-            "raw.gaps", _stamped(gaps, landing_id).with_columns(pl.lit(landed_at).alias("noticed_at"))
-        )
-    covered = [
-        {
-            "part": span.part,
-            "from_position": span.start,
-            "to_position": span.stop,
-            "read_n": span.read_n,
-            "gap_n": span.gap_n,
-        }
-        for span in spans
-        if span.stop > span.start
-    ]
-    warehouse.insert_frame("raw.spans", _stamped(pl.DataFrame(covered), landing_id))
-    warehouse.execute(
-        "insert into raw.landings values "
-        "($landing_id, $landed_at, $read_n, $new_n, $duplicate_n, $rejected_n, $gap_n, $first, $last)",
-        {
-            "landing_id": landing_id,
-            "landed_at": landed_at,
-            "read_n": landed.read_n,
-            "new_n": landed.new_n,
-            "duplicate_n": landed.duplicate_n,
-            "rejected_n": landed.rejected_n,
-            "gap_n": landed.gap_n,
-            "first": last_event_no + 1 if new_n else None,
-            "last": last_event_no + new_n if new_n else None,
-        },
-    )
-    return landed
-
-
-def _drop_duplicates(warehouse: Warehouse, window: timedelta) -> None:
-    """Leave in `kept` the lines of `incoming` that are new: semantics.md section 0, in landing order."""
-    since, until = warehouse.execute("select min(received_at), max(received_at) from incoming")[0]
-    microseconds = window // timedelta(microseconds=1)
-    # The bounds let DuckDB skip all row groups of raw.events that are too old to hold a first copy.
-    bounds = {"since": since and since - window, "until": until and until + window, "window": microseconds}
-    warehouse.execute(KNOWN, bounds)
-    warehouse.execute(KEPT)
-    warehouse.execute(REPEATS)
-    while warehouse.value("select count(*) from repeats"):
+    if since is None:
+        return 0
+    values = {
+        "base": base,
+        "since": since - window,
+        "until": until + window,
+        "window": window // timedelta(microseconds=1),
+    }
+    warehouse.execute(SUSPECTS, values)
+    if not warehouse.value("select count(*) from suspects"):
+        return 0
+    warehouse.execute(REPEATS, values)
+    warehouse.execute(DROP_REPEATS)
+    while warehouse.value("select count(*) from suspects"):
         warehouse.execute(FIRSTS)
-        warehouse.execute(KEEP_FIRSTS)
-        warehouse.execute(DROP_REPEATS, {"window": microseconds})
+        warehouse.execute(DROP_FIRSTS)
+        warehouse.execute(REPEAT_FIRSTS, values)
+        warehouse.execute(DROP_REPEATS)
+    return int(warehouse.execute(DELETE_REPEATS, values)[0][0])
+
+
+def _note(warehouse: Warehouse, batch: _Batch, landing_id: int, landed_at: datetime) -> None:
+    """Write the spans and gaps of a batch."""
+    spans = [
+        {
+            "part": s.part,
+            "from_position": s.start,
+            "to_position": s.stop,
+            "read_n": s.read_n,
+            "gap_n": s.gap_n,
+        }
+        for s in batch.spans.values()
+        if s.stop > s.start
+    ]
+    warehouse.insert_frame("raw.spans", _stamped(pl.DataFrame(spans), landing_id))
+    gaps = pl.DataFrame(batch.gaps, schema_overrides={"event_n": pl.Int64} if batch.gaps else None)
+    noticed_at = pl.lit(landed_at).alias("noticed_at")
+    warehouse.insert_frame("raw.gaps", _stamped(gaps, landing_id).with_columns(noticed_at))
 
 
 def _advance(warehouse: Warehouse, span: _Span) -> None:
@@ -406,18 +422,12 @@ def _catch_up(warehouse: Warehouse, parts: list[_Part], landed_at: datetime) -> 
         },
         schema={"part": pl.String, "next_position": pl.Int64, "is_closed": pl.Boolean},
     )
-    try:
-        with warehouse.transaction(), warehouse.frames(seen=table):
-            _fence(warehouse)
-            changed_n = warehouse.execute(CATCH_UP, {"landed_at": landed_at, "topic": TOPIC})[0][0]
-            if changed_n != len(seen):
-                raise LandingRefused("Another landing moved the positions of the log meanwhile. Land again.")
-            warehouse.execute("delete from raw.clock")
-            warehouse.execute("insert into raw.clock values ($landed_at)", {"landed_at": landed_at})
-    except duckdb.TransactionException as error:
-        raise LandingRefused(
-            f"Another landing was under way in this warehouse: {error}. Land again."
-        ) from error
+    with warehouse.frames(seen=table), _fenced(warehouse):
+        changed_n = warehouse.execute(CATCH_UP, {"landed_at": landed_at, "topic": TOPIC})[0][0]
+        if changed_n != len(seen):
+            raise LandingRefused("Another landing moved the positions of the log meanwhile. Land again.")
+        warehouse.execute("delete from raw.clock")
+        warehouse.execute("insert into raw.clock values ($landed_at)", {"landed_at": landed_at})
 
 
 def _check(landed: Landed, spans: list[_Span]) -> None:
@@ -433,17 +443,6 @@ def _gap(part: str, start: int, stop: int, event_n: int | None, cause: str) -> d
 
 def _stamped(frame: pl.DataFrame, landing_id: int) -> pl.DataFrame:
     return frame.with_columns(pl.lit(landing_id).alias("landing_id"), pl.lit(TOPIC).alias("topic"))
-
-
-def _counts(landed: Landed) -> tuple[int, ...]:
-    return (
-        landed.read_n,
-        landed.new_n,
-        landed.duplicate_n,
-        landed.rejected_n,
-        landed.gap_n,
-        landed.batch_n,
-    )
 
 
 def _naive(at: datetime) -> datetime:

@@ -55,7 +55,7 @@ class LogUnreadable(Exception):
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one commit wrote: its lines, or `damage`, a sentence that says why they cannot be had.
+    """What one commit wrote: its body, event_n lines, each with its newline; or `damage`, why it cannot be had.
 
     Times are aware UTC; they and event_n are None where the damage took them too.
     """
@@ -64,8 +64,13 @@ class Chunk:
     first_received_at: datetime | None
     last_received_at: datetime | None
     event_n: int | None
-    lines: list[bytes] = field(repr=False)
+    body: bytes = field(repr=False)
     damage: str | None = None
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The events and rejects, one a line, without newlines."""
+        return self.body.split(b"\n")[:-1]
 
 
 @dataclass
@@ -435,19 +440,20 @@ def _chunk(row: tuple[Any, ...]) -> Chunk:
     first_at, last_at = _instant(first), _instant(last)
     event_n = event_n if isinstance(event_n, int) and event_n > 0 else None
     damage = None
-    lines: list[bytes] = []
+    plain = b""
     if not isinstance(body, bytes) or crc32c.crc32c(body) != checksum:
         damage = "its checksum is wrong"
     else:
         try:
-            lines = zstandard.decompress(body).removesuffix(b"\n").split(b"\n")
+            plain = zstandard.decompress(body)
+            event_n = plain.count(b"\n")
         except zstandard.ZstdError as error:
             damage = f"it cannot be decompressed: {error}"
-    return Chunk(sequence, first_at, last_at, event_n if damage else len(lines), lines, damage)
+    return Chunk(sequence, first_at, last_at, event_n, plain, damage)
 
 
 def _damaged(sequence: int, why: str) -> Chunk:
-    return Chunk(sequence, None, None, None, [], why)
+    return Chunk(sequence, None, None, None, b"", why)
 
 
 def _text(at: datetime) -> str:
