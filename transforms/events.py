@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import polars as pl
-
 from transforms.agents import describe
 from transforms.rules import bot_rules
 from transforms.run import Run, keyed_hash, plain_hash
@@ -22,7 +20,7 @@ def append(run: Run) -> int:
     """Add what landed since the last build; mark its devices, its persons without device, its dates, its orders."""
     warehouse = run.warehouse
     if run.whole:
-        for table in ("core.events", "core.identity_edges"):
+        for table in ("core.events", "core.identity_edges", "core.agents"):
             warehouse.execute(f"delete from {table}")
         run.after = 0
     values = {"after": run.after, "upto": run.upto, "timezone": run.definitions.site.timezone}
@@ -31,6 +29,7 @@ def append(run: Run) -> int:
     _identify(run, values)
     _agents(warehouse, values)
     _names(warehouse, values)
+    _networks(warehouse, values)
     _pages(run, values)
     rows = warehouse.insert("core.events", values)
     _flag_devices(run, values)
@@ -123,31 +122,43 @@ def _agents(warehouse: Warehouse, values: dict[str, object]) -> None:
 
 def _names(warehouse: Warehouse, values: dict[str, object]) -> None:
     """Temp table batch_names: the batch's distinct event names, and which of them do not bear sessions."""
-    names = [
-        row[0]
-        for row in warehouse.execute(
-            "select distinct name from raw.events where event_no > $after and event_no <= $upto order by name", values
+    warehouse.execute(
+        r"""
+        create or replace temp table batch_names as
+        with names as (
+            select distinct name from raw.events where event_no > $after and event_no <= $upto
         )
-    ]
-    rules = warehouse.execute("select name, only_without_url from rules.session_ignore")
-    frame = pl.DataFrame({"name": names}, schema={"name": pl.String})
-    patterns = pl.DataFrame(
-        {"pattern": [like(row[0]) for row in rules], "only_without_url": [bool(row[1]) for row in rules]},
-        schema={"pattern": pl.String, "only_without_url": pl.Boolean},
+
+        select
+            n.name,
+            coalesce(bool_or(not r.only_without_url), false) as is_ignored,
+            coalesce(bool_or(r.only_without_url), false) as is_ignored_without_url
+        from names as n
+        left join rules.session_ignore as r on n.name like r.name_like escape '\'
+        group by n.name
+        """,
+        values,
     )
-    with warehouse.frames(_names=frame, _patterns=patterns):
-        warehouse.execute(
-            r"""
-            create or replace temp table batch_names as
-            select
-                n.name,
-                coalesce(bool_or(not p.only_without_url), false) as is_ignored,
-                coalesce(bool_or(p.only_without_url), false) as is_ignored_without_url
-            from _names as n
-            left join _patterns as p on n.name like p.pattern escape '\'
-            group by n.name
-            """
+
+
+def _networks(warehouse: Warehouse, values: dict[str, object]) -> None:
+    """Temp table batch_networks: of the batch's address prefixes those that rules.bots names."""
+    warehouse.execute(
+        r"""
+        create or replace temp table batch_networks as
+        with prefixes as (
+            select distinct json_extract_string(context, '$.ip_prefix') as ip_prefix
+            from raw.events
+            where event_no > $after and event_no <= $upto
         )
+
+        select p.ip_prefix, b.kind, 'rules.bots: ' || b.name as bot_rule
+        from prefixes as p
+        inner join rules.bots as b on p.ip_prefix like b.network_like escape ''
+        qualify row_number() over (partition by p.ip_prefix order by b.row_no) = 1
+        """,
+        values,
+    )
 
 
 def _pages(run: Run, values: dict[str, object]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from transforms import events, orders, persons, placements, rules, traffic
+from transforms import agents, events, funnel_model, journey_model, orders, persons, placements, rules, traffic
 from transforms.definitions import Definitions
 from transforms.run import BuildError, Run, as_key
 from warehouse import SQL, Warehouse, tables
@@ -63,6 +63,20 @@ MODELS = (
         lambda d: d.site.timezone,
         traffic.count,
     ),
+    Model(
+        "funnels",
+        ("marts.funnel_attempts", "marts.funnel_steps"),
+        ("placements",),
+        lambda d: d.funnels,
+        funnel_model.fill,
+    ),
+    Model(
+        "journeys",
+        ("marts.journey_edges", "marts.journey_paths"),
+        ("placements",),
+        lambda d: d.journeys,
+        journey_model.fill,
+    ),
 )
 
 
@@ -94,7 +108,7 @@ def build(
     row anew; `since` and `until` (local dates, both included) make the rows of those dates and of their devices and
     persons anew. An interrupted build is finished first, by its own plan. `progress` gets (model, done, of).
     """
-    hashes = _hashes(definitions, rules.load(warehouse, rules_folder))
+    hashes = _hashes(definitions, rules.load(warehouse, rules_folder) + agents.lists())
     run = _resume(warehouse, definitions, key, hashes, progress)
     if run is None:
         run = _plan(warehouse, definitions, key, hashes, progress, now=now, full=full, since=since, until=until)

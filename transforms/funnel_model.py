@@ -22,8 +22,9 @@ def fill(run: Run) -> int:
     """Make the touched persons' attempts of every funnel again, and the cells in which old or new ones fall."""
     warehouse = run.warehouse
     if run.whole:
-        for table in (ATTEMPTS, STEPS):
-            warehouse.execute(f"delete from {table}")
+        warehouse.execute(f"delete from {ATTEMPTS}")
+        names = [funnel.name for funnel in run.definitions.funnels]
+        warehouse.execute(f"delete from {STEPS} where funnel not in (select unnest($names))", {"names": names})
     run.touched("person", "touched_persons", "select person_id from core.placements")
     return sum(_fill(run, funnel) for funnel in run.definitions.funnels)
 
@@ -180,10 +181,10 @@ def _fill_cells(run: Run, funnel: Funnel, values: dict[str, Any]) -> int:
                 period_start in (
                     select period_start from old_funnel_attempts union select period_start from new_funnel_attempts
                 )
-                or $before is null or period_end_at + $complete_after > cast($before as timestamp)
+                or $whole or period_end_at + $complete_after > cast($before as timestamp)
                 or period_start not in (select period_start from {STEPS} where funnel = $funnel)
             """,
-            {**values, "before": run.horizon_before},
+            {**values, "before": run.horizon_before, "whole": run.whole},
         )
     steps = pl.DataFrame(
         {"step_no": range(1, len(funnel.steps) + 1), "step_name": [step.label for step in funnel.steps]},
@@ -195,6 +196,6 @@ def _fill_cells(run: Run, funnel: Funnel, values: dict[str, Any]) -> int:
         STEPS,
         warehouse.query(STEPS),
         {**values, "period": funnel.entry_period},
-        scope="funnel = $funnel and period_start in (select period_start from cells)",
+        scope="funnel = $funnel" if run.whole else "funnel = $funnel and period_start in (select period_start from cells)",
         key="funnel, period_start, breakdown_value, step_no",
     )

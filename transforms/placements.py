@@ -174,4 +174,5 @@ def _place_deviceless(run: Run) -> int:
     run.mark("person", "select person_id from new_placements")
     run.mark("date", f"select {as_key('date')} from new_placements")
     rows = warehouse.execute("insert into core.placements by name select * from new_placements")
+    run.note_changed("core.placements", "select date from new_placements")
     return int(rows[0][0])

@@ -9,8 +9,9 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from transforms.definitions import Definitions
-from warehouse import Warehouse
+from warehouse import Warehouse, tables
 
+NUMBERS = frozenset({"bigint", "integer", "smallint", "double", "decimal"})
 Kind = Literal["device", "person", "date", "order"]
 
 
@@ -73,13 +74,73 @@ class Run:
         )
         warehouse.execute(f"delete from {table} where {scope} and ({key}) in (select {key} from old_{name})", values)
         filled = f"select *, false as {later} from new_{name}" if later else f"select * from new_{name}"
-        return int(warehouse.execute(f"insert into {table} by name {filled}")[0][0])
+        rows = int(warehouse.execute(f"insert into {table} by name {filled}")[0][0])
+        self.note_changed(table, f"select * from old_{name} union all by name select * from new_{name}")
+        if table.startswith("marts.") and "is_complete" in columns:
+            self._restate(table, key)
+        return rows
+
+    def note_changed(self, table: str, rows: str) -> None:
+        """Note the dates of `rows` (a query with the table's own date column) for the next publication."""
+        column = date_column(self.warehouse, table)
+        self.warehouse.execute(
+            f"insert into meta.changed select distinct '{table}', {column or 'cast(null as date)'} from ({rows}) "
+            f"except select table_name, date from meta.changed"
+        )
+
+    def _restate(self, table: str, key: str) -> None:
+        """Note each number of a complete cell that differs from what has been published."""
+        if not self.warehouse.value("select count(*) from meta.publications"):
+            return
+        name = table.split(".")[1]
+        keys = [column.strip() for column in key.split(",")]
+        numbers = [
+            column.name
+            for column in tables()[table].columns
+            if column.name not in keys and column.type.split("(")[0].split()[0] in NUMBERS
+        ]
+        pairs = ", ".join(
+            f"{{'name': '{number}', 'was': cast(o.{number} as double), 'now': cast(n.{number} as double)}}"
+            for number in numbers
+        )
+        label = " || ', ' || ".join(f"'{column} ' || cast(o.{column} as varchar)" for column in keys)
+        self.warehouse.execute(
+            f"""
+            insert into meta.restatements by name
+            with compared as (
+                select {label} as key, unnest([{pairs}]) as number
+                from old_{name} as o
+                left join new_{name} as n on {" and ".join(f"o.{column} = n.{column}" for column in keys)}
+                where o.is_complete
+            )
+
+            select
+                '{table}' as table_name, key, number.name as column_name, number.was as was, number.now as now,
+                $why as why, $build as build_id, $horizon as restated_at
+            from compared
+            where
+                number.was is distinct from number.now
+                -- sums of floats may differ in the last digits
+                and not coalesce(abs(number.was - number.now) <= 1e-9 * abs(number.was), false)
+            """,
+            {
+                "why": "definitions changed" if self.whole else "late events",
+                "build": self.build_id,
+                "horizon": self.horizon,
+            },
+        )
 
     def pads(self) -> dict[str, bytes]:
         """The two blocks with which SQL computes HMAC-SHA-256 under the installation's key (RFC 2104)."""
         key = self.key if len(self.key) <= 64 else hashlib.sha256(self.key).digest()
         block = key.ljust(64, b"\0")
         return {"inner": bytes(b ^ 0x36 for b in block), "outer": bytes(b ^ 0x5C for b in block)}
+
+
+def date_column(warehouse: Warehouse, table: str) -> str | None:
+    """The column by whose dates a table is published in parts; None: it has no date."""
+    columns = warehouse.columns(table)
+    return next((column for column in ("date", "period_start", "cohort_start") if column in columns), None)
 
 
 def keyed_hash(message: str) -> str:

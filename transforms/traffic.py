@@ -9,8 +9,7 @@ def count(run: Run) -> int:
     """Make the touched local dates again, and the weeks and months that hold them."""
     warehouse = run.warehouse
     if run.whole:
-        for table in ("core.visitor_days", "marts.traffic_daily", "marts.traffic_totals"):
-            warehouse.execute(f"delete from {table}")
+        warehouse.execute("delete from core.visitor_days")
     run.touched("date", "touched_days", "select date_diff('day', date '1970-01-01', date) from core.placements")
     values = {"timezone": run.definitions.site.timezone, "horizon": run.horizon}
     warehouse.execute(
@@ -48,7 +47,8 @@ def count(run: Run) -> int:
         values,
     )
     rows = 0
-    by_date = "date in (select date from touched_dates)"
+    by_date = "true" if run.whole else "date in (select date from touched_dates)"
+    by_period = "true" if run.whole else "(period, period_start) in (select period, period_start from touched_periods)"
     rows += run.replace(
         "core.visitor_days",
         warehouse.query("core.visitor_days"),
@@ -67,7 +67,7 @@ def count(run: Run) -> int:
         "marts.traffic_totals",
         warehouse.query("marts.traffic_totals"),
         values,
-        scope="(period, period_start) in (select period, period_start from touched_periods)",
+        scope=by_period,
         key="source, period, period_start, is_bot",
     )
     return rows

@@ -1,5 +1,5 @@
 -- grain: one row per landed event, with its corrected time, its place and its device
--- inputs: raw.events, core.agents, and the batch's distinct devices, users, names, pages and referrers (transforms/events.py)
+-- inputs: raw.events, core.agents, and the batch's distinct devices, users, names, pages, referrers and networks (transforms/events.py)
 -- surprising row: an event with neither anonymous id nor user id has no device and no person
 -- reach: nothing else; the bot flag: all events of the device on that local date
 create table if not exists core.events (
@@ -44,7 +44,7 @@ with landed as (
         event_no, event_id, source, ingest, type, name, anonymous_id, user_id, id_kind, session_hint, page_view_id, seq,
         occurred_at, sent_at, received_at, url, referrer, properties,
         from_json(context, '{
-            "ua": "varchar", "country": "varchar", "click_id": "varchar", "time_source": "varchar",
+            "ua": "varchar", "country": "varchar", "click_id": {"name": "varchar"}, "time_source": "varchar", "ip_prefix": "varchar",
             "library": "json", "campaign": {"source": "varchar", "medium": "varchar", "name": "varchar"}
         }') as said,
         from_json(properties, '{"engaged_ms": "double", "ping": "boolean", "interactive": "boolean"}') as told
@@ -76,6 +76,9 @@ placed as (
             else received_at
         end as event_at,
         json_extract_string(said.library, '$.name') as library,
+        coalesce(json_extract_string(said.library, '$.name'), '') in (
+            select name from rules.libraries where runs_on = 'server'
+        ) as is_from_server,
         -- only a browser's own client always carries a user agent
         ingest = 'live' and coalesce(said.ua, '') = ''
         and coalesce(json_extract_string(said.library, '$.name'), '') in (select name from rules.libraries where runs_on = 'browser')
@@ -103,7 +106,7 @@ select
     e.type in ('page', 'screen') as is_page,
     not n.is_ignored
     and not (n.is_ignored_without_url and e.url is null)
-    and coalesce(e.library, '') not in (select name from rules.libraries where runs_on = 'server') as is_bearing,
+    and not e.is_from_server as is_bearing,
     e.type = 'track' and coalesce(e.told.interactive, true) as is_interactive,
     p.host,
     coalesce(p.path, case when e.type = 'screen' then json_extract_string(e.properties, '$.name') end) as path,
@@ -111,12 +114,12 @@ select
     e.said.campaign.source as utm_source,
     e.said.campaign.medium as utm_medium,
     e.said.campaign.name as utm_campaign,
-    e.said.click_id as click_id,
+    e.said.click_id.name as click_id,
     a.agent_id,
     e.said.country as country,
-    coalesce(a.is_bot, false) or e.is_nameless as is_bot,
-    case when a.is_bot then a.bot_kind when e.is_nameless then 'script' end as bot_kind,
-    case when a.is_bot then a.bot_rule when e.is_nameless then 'empty user agent' end as bot_rule,
+    coalesce(a.is_bot, false) or e.is_nameless or w.kind is not null as is_bot,
+    case when a.is_bot then a.bot_kind when e.is_nameless then 'script' else w.kind end as bot_kind,
+    case when a.is_bot then a.bot_rule when e.is_nameless then 'empty user agent' else w.bot_rule end as bot_rule,
     e.told.engaged_ms as engaged_ms,
     e.told.ping as is_ping,
     e.properties
@@ -124,6 +127,8 @@ from placed as e
 inner join batch_names as n on e.name = n.name
 left join batch_devices as d on e.source = d.source and e.anonymous_id = d.anonymous_id
 left join batch_users as u on e.user_id = u.user_id
-left join core.agents as a on e.said.ua = a.ua
+-- a server's own client names itself: that is no program visiting
+left join core.agents as a on e.said.ua = a.ua and not e.is_from_server
+left join batch_networks as w on e.said.ip_prefix = w.ip_prefix
 left join batch_pages as p on e.url = p.url
 left join batch_referrers as r on e.referrer = r.referrer and coalesce(p.host, '') = r.page_host

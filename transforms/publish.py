@@ -1,0 +1,267 @@
+"""Publishing: the tables that others may read, as one DuckDB file and as Parquet by date."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from transforms.definitions import Definitions
+from transforms.run import date_column
+from warehouse import Table, Warehouse, tables
+
+# Readers from DuckDB 1.2 on open this format.
+STORAGE_VERSION = "v1.2.0"
+INTERNAL = frozenset({"meta.dirty", "meta.whole", "meta.builds", "meta.steps", "meta.changed", "meta.publications"})
+# What stands for raw identifiers, or is a step on the way, stays at home.
+UNPUBLISHED = INTERNAL | {
+    "core.identities",
+    "core.devices",
+    "core.users",
+    "core.agents",
+    "core.identity_edges",
+    "core.placements",
+    "marts.retention_entries",
+}
+EVENT_COLUMNS = (
+    "event_id, source, type, name, event_at, ts_rule, date, received_at, host, path, referrer_host, utm_source, "
+    "utm_medium, utm_campaign, country, is_page, is_bearing, is_bot, bot_kind, bot_rule, engaged_ms, properties"
+)
+EVENTS = f"""
+select {", ".join(f"e.{name}" for name in EVENT_COLUMNS.split(", "))}, p.person_id, s.session_id
+from core.events as e
+inner join core.placements as p on e.event_no = p.event_no
+left join core.sessions as s on p.session_no = s.session_no
+"""
+HIDDEN = {"core.sessions": {"session_no", "device_id"}, "core.orders": {"event_no", "seq"}}
+ADDED = {
+    "core.events": {
+        "person_id": "whose it is, a keyed hash; null: it names nobody",
+        "session_id": "the session that holds it; null: in none",
+    }
+}
+
+
+class PublishError(Exception):
+    """Nothing was published; the message says why and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a publication did; `changed` is False when the last one still holds."""
+
+    changed: bool
+    build_id: int
+    tables_n: int
+    rows_n: int
+    files_n: int
+    seconds: float
+
+
+def publish(
+    warehouse: Warehouse,
+    home: Path,
+    definitions: Definitions,
+    *,
+    events_days: int,
+    version: str,
+    now: datetime,
+    progress: Callable[[str, int, int], None] = lambda table, done, of: None,
+) -> Published:
+    """Write the finished build to `home`/bi.duckdb, swapped in with one rename, and to `home`/marts as Parquet.
+
+    Of core.events and core.sessions bi.duckdb holds the last `events_days` local dates up to the horizon; Parquet
+    holds all, and only files of dates that changed are written. Does nothing when nothing changed since the last
+    publication by this `version`. Raises PublishError when no build is finished.
+    """
+    started = time.perf_counter()
+    build_id = warehouse.value(
+        "select max(build_id) from meta.builds where finished_at is not null"
+    )
+    if warehouse.value("select count(*) from meta.builds where finished_at is null"):
+        raise PublishError("A build was interrupted, so nothing is published: finish it first with 'footfall build'.")
+    if build_id is None:
+        raise PublishError("There is nothing to publish yet: land events first ('footfall land'), then 'footfall build'.")
+    bi = home / "bi.duckdb"
+    last = warehouse.execute("select build_id, version from meta.publications order by published_at desc limit 1")
+    is_changed = warehouse.value("select count(*) from meta.changed") > 0
+    if last and last[0][1] == version and bi.exists() and not is_changed:
+        return Published(False, last[0][0], 0, 0, 0, time.perf_counter() - started)
+    values = {
+        "build_id": build_id,
+        "build": build_id,
+        "version": version,
+        "site_name": definitions.site.name,
+        "timezone": definitions.site.timezone,
+        "currency": definitions.site.currency,
+        "events_days": timedelta(days=events_days - 1),
+    }
+    published = [table for table in tables().values() if table.schema != "raw" and table.full_name not in UNPUBLISHED]
+    _describe(warehouse, published, values)
+    files = _write_parquet(warehouse, home / "marts", published, whole=not last, progress=progress)
+    rows = _write_file(warehouse, bi, published, values, progress)
+    # Noted last: after a crash before this, the next publication does it all again.
+    with warehouse.transaction():
+        warehouse.execute("delete from meta.changed")
+        warehouse.execute(
+            "insert into meta.publications select $build, $now, $version",
+            {"build": build_id, "now": now, "version": version},
+        )
+    return Published(True, build_id, len(published), rows, files, time.perf_counter() - started)
+
+
+def _describe(warehouse: Warehouse, published: list[Table], values: dict[str, object]) -> None:
+    """Fill meta.build_info, meta.quality and meta.data_dictionary."""
+    landed_to = warehouse.value("select landed_to from meta.builds where build_id = $build", values)
+    with warehouse.transaction():
+        for table in ("meta.build_info", "meta.quality"):
+            warehouse.execute(f"delete from {table}")
+            warehouse.insert(table, {**values, "landed_to": landed_to})
+        warehouse.execute("delete from meta.data_dictionary")
+        for table in published:
+            rows = [("", "", table.header["grain"])]
+            rows += [(name, kind, comment) for name, kind, comment in _columns(warehouse, table)]
+            for name, kind, comment in rows:
+                warehouse.execute(
+                    "insert into meta.data_dictionary values ($schema, $table, $column, $type, $description)",
+                    {
+                        "schema": table.schema,
+                        "table": table.name,
+                        "column": name,
+                        "type": kind,
+                        "description": comment,
+                    },
+                )
+
+
+def _columns(warehouse: Warehouse, table: Table) -> list[tuple[str, str, str]]:
+    """Name, type and meaning of each column as published."""
+    comments = {column.name: column.comment for column in table.columns} | ADDED.get(table.full_name, {})
+    shape = warehouse.execute(f"describe {_select(table)}")
+    return [(row[0], row[1], comments[row[0]]) for row in shape]
+
+
+def _select(table: Table) -> str:
+    """The query that gives a table's published columns, all its rows."""
+    if table.full_name == "core.events":
+        return EVENTS
+    hidden = HIDDEN.get(table.full_name)
+    chosen = ", ".join(column.name for column in table.columns if column.name not in (hidden or ()))
+    return f"select {chosen} from {table.full_name}"
+
+
+def _write_file(
+    warehouse: Warehouse,
+    bi: Path,
+    published: list[Table],
+    values: dict[str, object],
+    progress: Callable[[str, int, int], None],
+) -> int:
+    """Write a new bi.duckdb beside the old one and swap it in; how many rows it holds."""
+    for leftover in bi.parent.glob("bi.duckdb.new*"):
+        leftover.unlink()
+    new = bi.with_name(f"bi.duckdb.new-{os.getpid()}")
+    warehouse.execute(f"attach '{str(new).replace(chr(39), chr(39) * 2)}' as bi (storage_version '{STORAGE_VERSION}')")
+    rows = 0
+    try:
+        for schema in ("core", "marts", "meta"):
+            warehouse.execute(f"create schema bi.{schema}")
+        recent = (
+            "date > (select cast(timezone($timezone, timezone('UTC', horizon)) as date) from meta.builds "
+            "where build_id = $build) - $events_days - interval 1 day"
+        )
+        for number, table in enumerate(published):
+            progress(table.full_name, number, len(published))
+            query = _select(table)
+            if table.full_name in ("core.events", "core.sessions"):
+                query = f"select * from ({query}) where {recent}"
+            made = warehouse.execute(f"create table bi.{table.full_name} as {query}", values)
+            rows += int(made[0][0])
+            _comment(warehouse, table)
+        warehouse.execute("checkpoint bi")
+    finally:
+        warehouse.execute("detach bi")
+    _sync(new)
+    new.chmod(0o640)
+    os.replace(new, bi)
+    _sync(bi.parent)
+    progress("", len(published), len(published))
+    return rows
+
+
+def _comment(warehouse: Warehouse, table: Table) -> None:
+    """Say on the published table and on each of its columns what they mean."""
+
+    def quoted(text: str) -> str:
+        return "'" + text.replace("'", "''") + "'"
+
+    about = f"{table.header['grain']}. Surprising: {table.header['surprising row']}"
+    warehouse.execute(f"comment on table bi.{table.full_name} is {quoted(about)}")
+    for name, _, comment in _columns(warehouse, table):
+        warehouse.execute(f'comment on column bi.{table.full_name}."{name}" is {quoted(comment)}')
+
+
+def _write_parquet(
+    warehouse: Warehouse,
+    folder: Path,
+    published: list[Table],
+    *,
+    whole: bool,
+    progress: Callable[[str, int, int], None],
+) -> int:
+    """Write the Parquet files of what changed, `folder`/<schema>/<table>/[<date column>=<date>/]; how many."""
+    scratch = folder / ".new"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    swaps: list[tuple[Path, Path]] = []  # what is new, and the place it takes
+    for number, table in enumerate(published):
+        progress(f"Parquet {table.full_name}", number, len(published))
+        column = date_column(warehouse, table.full_name)
+        place, new = folder / table.schema / table.name, scratch / table.schema / table.name
+        new.parent.mkdir(parents=True, exist_ok=True)
+        source = "core.placements" if table.full_name == "core.events" else table.full_name
+        if table.schema == "meta" or column is None:
+            new.mkdir()
+            _copy(warehouse, _select(table), new / "data.parquet", "")
+            swaps.append((new, place))
+            continue
+        days = f"select date from meta.changed where table_name = '{source}'"
+        query = f"select *, {column} as part from ({_select(table)})"
+        _copy(
+            warehouse,
+            query if whole else f"{query} where {column} in ({days})",
+            new,
+            ", partition_by (part), filename_pattern 'data_{i}'",
+        )
+        if whole:
+            shutil.rmtree(place, ignore_errors=True)
+        changed = {f"{row[0]}" for row in warehouse.execute(days)} if not whole else set()
+        made = {part.name.removeprefix("part="): part for part in new.glob("part=*")}
+        for gone in changed - set(made):
+            shutil.rmtree(place / f"{column}={gone}", ignore_errors=True)
+        swaps += [(part, place / f"{column}={day}") for day, part in sorted(made.items())]
+    os.sync()  # one call for all files, before any takes its place
+    for new, place in swaps:
+        shutil.rmtree(place, ignore_errors=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(new, place)
+    shutil.rmtree(scratch)
+    return len(swaps)
+
+
+def _copy(warehouse: Warehouse, query: str, path: Path, options: str) -> None:
+    name = str(path).replace("'", "''")
+    warehouse.execute(f"copy ({query}) to '{name}' (format parquet, compression zstd{options})")
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's or a folder's bytes to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
