@@ -4,22 +4,68 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
+READERS = ("1.2.2", "1.5.6")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _forbid(report, item.nodeid)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if report.skipped:
+        _forbid(report, collector.nodeid)
+    return report
+
+
+def _forbid(report: pytest.TestReport | pytest.CollectReport, name: str) -> None:
+    """With FOOTFALL_REQUIRE=all nothing may be skipped."""
+    if os.environ.get("FOOTFALL_REQUIRE") == "all":
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{name} would be skipped, but FOOTFALL_REQUIRE=all allows none. {why}"
+
 
 def require(program: str, command: str) -> str:
-    """The path of a program; without it the test skips, or fails where nothing may be skipped."""
+    """The path of a program; without it the test skips."""
     path = shutil.which(program)
     if path:
         return path
-    sentence = f"{program} is not here: {command}"
-    if os.environ.get("FOOTFALL_REQUIRE") == "all":
-        pytest.fail(sentence)
-    pytest.skip(sentence)
+    pytest.skip(f"{program} is not here: {command}")
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium for playwright's executable_path."""
     return require("chromium", "apt-get install chromium")
+
+
+@pytest.fixture(scope="session")
+def testdata() -> Path:
+    """The folder of the real data that is not ours to commit."""
+    folder = Path(os.environ.get("FOOTFALL_TESTDATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the real data is not in {folder}: FOOTFALL_TESTDATA=its folder")
+    return folder
+
+
+@pytest.fixture(scope="session", params=READERS)
+def older_duckdb(request: pytest.FixtureRequest) -> Path:
+    """A Python that has an older duckdb, and nothing else, installed."""
+    python = ROOT / f".venv-duckdb-{request.param}" / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"duckdb {request.param} is not here: make readers")
+    return python

@@ -6,7 +6,6 @@ import base64
 import csv
 import gzip
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -20,7 +19,6 @@ from ingest.log import Writer, segments
 
 KEY = b"k" * 32
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
-DATA = Path(os.environ.get("FOOTFALL_TESTDATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0"
 ENDINGS = set("png css ico jpg js txt gif ttf pdf xml xsl jar svg exe jpeg deb swf gz doc woff".split())
 HIT = f'203.0.113.7 - - [17/May/2015:10:05:03 +0200] "GET /a?x=1 HTTP/1.1" 200 512 "-" "{AGENT}"'
@@ -254,10 +252,10 @@ def test_a_malformed_line_is_rejected_by_name(
     assert base64.b64decode(rejected["bytes"]).decode() == line
 
 
-def test_the_real_access_log_adds_up(writer: Writer, logged: Callable[[], list[dict[str, Any]]]) -> None:
-    path = DATA / "apache_logs.log"
-    if not path.exists():
-        pytest.skip("apache_logs.log is not there; name its folder: FOOTFALL_TESTDATA=...")
+def test_the_real_access_log_adds_up(
+    testdata: Path, writer: Writer, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    path = testdata / "apache_logs.log"
     done = import_access_log(path, writer, source="web", key=b"k" * 32, clock=clock)
     assert (done.lines_n, done.rejected_n) == (10_000, 1)
     assert done.lines_n == done.stored_n + done.rejected_n + done.declined_n
@@ -279,11 +277,8 @@ def test_the_real_access_log_adds_up(writer: Writer, logged: Callable[[], list[d
     assert len({line["event_id"] for line in lines if "event_id" in line}) == done.stored_n
 
 
-def test_the_real_clickstream_goes_in_as_native_lines(tmp_path: Path, writer: Writer) -> None:
-    path = DATA / "ecom.csv.gz"
-    if not path.exists():
-        pytest.skip("ecom.csv.gz is not there; name its folder: FOOTFALL_TESTDATA=...")
-    with gzip.open(path, "rt") as file, (tmp_path / "ecom.jsonl").open("w") as out:
+def test_the_real_clickstream_goes_in_as_native_lines(testdata: Path, tmp_path: Path, writer: Writer) -> None:
+    with gzip.open(testdata / "ecom.csv.gz", "rt") as file, (tmp_path / "ecom.jsonl").open("w") as out:
         for row in csv.DictReader(file):
             when = row["timestamp"].replace(" ", "T") + "Z"
             event = {"type": "track", "event": row["event"], "anonymousId": row["user_id"], "timestamp": when}
