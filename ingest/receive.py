@@ -1,0 +1,235 @@
+"""One request: route, body, protocol, group commit, answer. The RSGI application of a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from ingest.body import RETRY_AFTER, Bodies, Limits, Refused
+from ingest.commit import GroupCommit
+from ingest.cors import PREFLIGHT, Cors, Headers
+from ingest.event import Fate, Reason, Rejection, encode, keep, write_time
+from ingest.log import LogFull, Writer
+from ingest.privacy import Network, client_ip, peer_of
+from ingest.protocols import ROUTES, find_route
+from ingest.protocols.request import Answer, Outcome, Request, Route, Source, Sources, error_answer
+from ingest.salt import salt_of
+from ingest.status import metrics, ready
+from ingest.tally import PII, Refusal, Tally
+
+TARGET_BYTES: Final = 16 * 1024
+FAILING_SECONDS: Final = 5
+GROUND: Final[Headers] = (("x-content-type-options", "nosniff"), ("cache-control", "no-store"))
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """All that a worker needs to know."""
+
+    log: Path
+    sources: Sources
+    limits: Limits
+    clock: Callable[[], datetime]
+    tally: Tally
+    segment_bytes: int
+    segment_seconds: float
+    trusted_proxies: tuple[Network, ...]
+    tracker: Path | None
+    is_salted: bool
+    workers: int
+
+
+class Receiver:
+    """The RSGI application of one worker."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._limits = setting.limits
+        self._sources = setting.sources
+        self._cors = Cors(setting.sources)
+        self._count = setting.tally.count
+        self._clock = setting.clock
+        self._bodies = Bodies(setting.limits, setting.limits.bodies_bytes // setting.workers)
+        self._failed_at = 0.0
+        self._salt: tuple[date | None, bytes] = (None, b"")
+
+    # --- the life of a worker -----------------------------------------------------------------------------
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._writer = Writer(
+            self._setting.log,
+            segment_bytes=self._setting.segment_bytes,
+            segment_seconds=self._setting.segment_seconds,
+            clock=self._clock,
+        )
+        self._commit = GroupCommit(self._writer, loop)
+        self._bodies.watch(loop)
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._commit.close()
+        self._writer.close()
+
+    # --- one request --------------------------------------------------------------------------------------
+
+    async def __rsgi__(self, scope: Any, proto: Any) -> None:
+        origin: str | None = None
+        route: Route | None = None
+        try:
+            origin = scope.headers.get("origin")
+            path = scope.path
+            route = ROUTES.get(path) or find_route(path)
+            if scope.method == "OPTIONS":
+                proto.response_empty(204, [*GROUND, *self._cors.headers(origin, None), *PREFLIGHT])
+            elif route is None:
+                await self._serve_page(scope, proto, origin)
+            else:
+                await self._take(scope, proto, route, origin)
+        except Refused as refused:
+            self._count(Fate.REFUSED, "", route.protocol if route else "", refused.reason)
+            self._send(proto, refused.answer, origin, None, refused.headers)
+        except Exception as error:  # whatever it is, the client hears a number it knows, and no traceback
+            print(f"footfall: a request failed inside the collector: {type(error).__name__}", file=sys.stderr)
+            self._count(Fate.REFUSED, "", route.protocol if route else "", Refusal.FAULT)
+            answer = error_answer(503, Refusal.FAULT, "the collector failed on this request; try again later")
+            self._send(proto, answer, origin, None, RETRY_AFTER)
+
+    async def _take(self, scope: Any, proto: Any, route: Route, origin: str | None) -> None:
+        if scope.method not in route.methods:
+            allow = ", ".join(route.methods)
+            raise Refused(Refusal.METHOD_NOT_ALLOWED, 405, f"this address takes {allow}", (("allow", allow),))
+        query_string = scope.query_string
+        if len(query_string) + len(scope.path) > TARGET_BYTES:
+            raise Refused(Refusal.BAD_REQUEST, 400, f"the address is longer than {TARGET_BYTES} bytes")
+        try:
+            headers = dict(scope.headers.items())
+            query = {}
+            if query_string:
+                for key, value in reversed(
+                    parse_qsl(query_string, keep_blank_values=True, max_num_fields=1000)
+                ):
+                    query[key] = value
+        except ValueError:
+            raise Refused(Refusal.BAD_REQUEST, 400, "the address or a header cannot be read") from None
+        body, held = b"", 0
+        if route.reads_body:
+            body, held = await self._bodies.read(proto, headers, route.too_large)
+        try:
+            await self._settle(self._handle(scope, route, query, headers, body), proto, origin)
+        finally:
+            self._bodies.release(held)
+
+    def _handle(
+        self, scope: Any, route: Route, query: dict[str, str], headers: dict[str, str], body: bytes
+    ) -> tuple[Outcome, datetime]:
+        now = self._clock()
+        try:
+            peer = peer_of(scope.client)
+            ip = client_ip(peer, headers.get("x-forwarded-for"), self._setting.trusted_proxies)
+            request = Request(
+                method=scope.method,
+                path=scope.path,
+                query=query,
+                headers=headers,
+                body=body,
+                received_at=now,
+                ip=ip,
+                salt=self._salt_of(now) if self._setting.is_salted else b"",
+                sources=self._sources,
+                event_bytes=self._limits.event_bytes,
+                inflated_bytes=self._limits.inflated_bytes,
+            )
+            return route.handle(request), now
+        except (
+            Exception
+        ) as error:  # a fault of ours must not cost the client its events: their bytes are kept
+            detail = f"footfall could not read the request: {type(error).__name__}"
+            rejection = Rejection(
+                reason=Reason.ADAPTER_ERROR,
+                detail=detail,
+                bytes=keep(body),
+                received_at=write_time(now),
+                protocol=route.protocol,
+            )
+            rejected = [{"index": 0, "reason": rejection.reason, "detail": detail}]
+            answer = Answer(200, msgspec.json.encode({"success": True, "rejected": rejected}))
+            return Outcome(answer, route.protocol, rejections=[rejection]), now
+
+    async def _settle(self, handled: tuple[Outcome, datetime], proto: Any, origin: str | None) -> None:
+        """Counts what the protocol decided; what is to be stored is on disk before the answer goes out."""
+        outcome, now = handled
+        source = outcome.source.name if outcome.source else ""
+        headers: Headers = ()
+        answer = outcome.answer
+        if outcome.events or outcome.rejections:
+            lines = [encode(event) for event in outcome.events]
+            if outcome.rejections:
+                lines += [encode(rejection) for rejection in outcome.rejections]
+            try:
+                await self._commit.store(lines, now, lambda: self._count_stored(outcome, source))
+            except Exception as error:
+                if not isinstance(error, LogFull):
+                    print(f"footfall: the log failed: {type(error).__name__}", file=sys.stderr)
+                self._failed_at = time.monotonic()
+                self._count(Fate.REFUSED, source, outcome.protocol, Refusal.LOG_FULL)
+                message = "the log cannot be written, nothing was kept; try again later"
+                answer, headers = error_answer(503, Refusal.LOG_FULL, message), RETRY_AFTER
+        for reason, n in outcome.declined.items():
+            self._count(Fate.DECLINED, source, outcome.protocol, reason, n)
+        if outcome.refused is not None:
+            self._count(Fate.REFUSED, source, outcome.protocol, outcome.refused)
+        self._send(proto, answer, origin, outcome.source, headers)
+
+    def _count_stored(self, outcome: Outcome, source: str) -> None:
+        self._failed_at = 0.0
+        self._count(Fate.STORED, source, outcome.protocol, "", len(outcome.events))
+        for rejection in outcome.rejections:
+            self._count(Fate.REJECTED, source, outcome.protocol, rejection.reason)
+        for event in outcome.events:
+            if (extra := event.context.get("extra")) and (n := extra.get("pii_dropped_n")):
+                self._count(PII, source, outcome.protocol, "", n)
+
+    def _send(
+        self, proto: Any, answer: Answer, origin: str | None, source: Source | None, headers: Headers = ()
+    ) -> None:
+        proto.response_bytes(
+            answer.status,
+            [("content-type", answer.content_type), *GROUND, *self._cors.headers(origin, source), *headers],
+            answer.body,
+        )
+
+    def _salt_of(self, now: datetime) -> bytes:
+        day = now.date()
+        if self._salt[0] != day:
+            self._salt = (day, salt_of(self._setting.log.parent / "daily.salt", day))
+        return self._salt[1]
+
+    # --- what is no protocol ------------------------------------------------------------------------------
+
+    async def _serve_page(self, scope: Any, proto: Any, origin: str | None) -> None:
+        path = scope.path.rstrip("/")
+        if scope.method not in ("GET", "HEAD"):
+            raise Refused(Refusal.NOT_FOUND, 404, "no protocol is mounted at this address")
+        if path == "/health":
+            answer = Answer(200, b'{"status":"ok"}')
+        elif path == "/ready":
+            answer = await self._loop.run_in_executor(None, self._ready)
+        elif path == "/metrics":
+            answer = await self._loop.run_in_executor(None, metrics, self._setting.log, self._setting.tally)
+        elif path == "/footfall.js" and self._setting.tracker and self._setting.tracker.is_file():
+            answer = Answer(200, self._setting.tracker.read_bytes(), "text/javascript; charset=utf-8")
+        else:
+            raise Refused(Refusal.NOT_FOUND, 404, "no protocol is mounted at this address")
+        self._send(proto, answer, origin, None, () if answer.status < 500 else RETRY_AFTER)
+
+    def _ready(self) -> Answer:
+        # Nobody may write for a while after a failure, so an old one is no proof that the disk is still full.
+        is_failing = self._failed_at > 0 and time.monotonic() - self._failed_at < FAILING_SECONDS
+        return ready(self._setting.log, is_failing=is_failing)
