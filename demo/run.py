@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -119,7 +119,7 @@ def run(
             _land_and_build(console, steps)
         with (
             steps.collector() as url,
-            _stage(console, f"Send {until} to {url}", "events") as move,
+            _stage(console, f"Send {until} over HTTP", "events") as move,
         ):
             send(url, simulation.visits, write_key=WRITE_KEY, progress=move)
         _land_and_build(console, steps)
@@ -198,30 +198,35 @@ def _write_cells(path: Path, compared: list[Compared]) -> None:
 
 def _show(console: Console, compared: list[Compared]) -> None:
     table = Table(title="What the visitors did, and what was published", show_edge=False)
-    for name in ("table", "number"):
-        table.add_column(name)
-    for name in ("complete cells", "sum of the tally", "sum published", "cells equal"):
-        table.add_column(name, justify="right")
+    table.add_column("published number", no_wrap=True)
+    for name in ("complete cells", "Σ tally", "Σ published", "cells equal"):
+        table.add_column(name, justify="right", no_wrap=True)
     shown = ""
     for each in compared:
+        if each.table != shown:
+            table.add_row(f"[bold]{each.table}[/]")
+            shown = each.table
         equal_n = len(each.cells) - len(each.different)
         table.add_row(
-            "" if each.table == shown else each.table,
-            each.column,
+            f"  {each.column}",
             f"{len(each.cells):,}",
-            f"{sum(cell.tally for cell in each.cells):,}",
-            f"{sum(cell.published for cell in each.cells):,}",
+            _sum(cell.tally for cell in each.cells),
+            _sum(cell.published for cell in each.cells),
             f"[green]{equal_n:,}[/]" if not each.different else f"[red]{equal_n:,}[/]",
         )
-        shown = each.table
     console.print(table)
     for each in compared:
-        for cell in each.different[:SHOWN_DIFFERENCES]:
+        for cell in each.different[:SHOWN_DIFFERENCES]:  # tally.csv has them all
             key = escape(", ".join(str(part) for part in cell.key))
             console.print(
                 f"[red]{each.table}.{each.column}[/] {key}: tally {cell.tally}, published {cell.published}",
                 highlight=False,
             )
+
+
+def _sum(numbers: Iterable[Decimal]) -> str:
+    total = sum(numbers, Decimal(0))
+    return f"{total:,.0f}" if total == int(total) else f"{total:,.2f}"
 
 
 def _conclude(compared: list[Compared]) -> None:
