@@ -62,7 +62,7 @@ def find_chains(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel) -> Chain
     slack = -1 if funnel.ties == "strict" else funnel.either_within_us if funnel.order == "ordered" else 0
     walk: Finder = {"ordered": _ordered, "strict": _strict, "any": _any}[funnel.order]
     kinds = _kinds_of_units(part, funnel, slack)
-    if kinds is None:
+    if kinds is None or anchors.is_empty():
         return walk(part, anchors, funnel, slack)
     kind = kinds.gather(anchors)
     found = []
@@ -75,8 +75,7 @@ def find_chains(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel) -> Chain
         else:
             # No two events of these units tie, so "after" may mean later: no event then fills two steps.
             found.append(walk(part, mine, funnel, -1 if name == "several" else slack))
-    merged = pl.concat([_frame(chain) for chain in found]).sort("row_0") if found else _frame([anchors])
-    return merged.get_columns()
+    return pl.concat([_frame(chain) for chain in found]).sort("row_0").get_columns()
 
 
 def _frame(chain: Chain) -> pl.DataFrame:
