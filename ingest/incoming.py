@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from itertools import accumulate, chain
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from warehouse import Warehouse
 
 SCRATCH = "landing-*.ndjson"
 REJECT_BYTES = 64 << 10
-HEADS = 1 << 16
 FIELDS = {
     "event_id": "varchar",
     "source": "varchar",
@@ -49,7 +47,9 @@ FIELDS = {
     "context": "json",
 }
 REQUIRED = ("event_id", "source", "protocol", "ingest", "type", "name", "occurred_at", "received_at")
-COLUMNS = ", ".join(f"{name}: '{kind}'" for name, kind in {"line_no": "bigint", **FIELDS}.items())
+# What goes in front of a line: where it stood, and the places in the batch of its first neighbour and of itself.
+PLACE = {"part": "varchar", "record_offset": "bigint", "first_no": "bigint", "line_no": "bigint"}
+COLUMNS = ", ".join(f"{name}: '{kind}'" for name, kind in {**PLACE, **FIELDS}.items())
 # h64 of semantics.md section 0: first 8 bytes of SHA-256, big-endian, top bit cleared, parts joined by 0x1F.
 ID_HASH = (
     "(('0x' || substr(sha256(source || chr(31) || event_id), 1, 16))::ubigint & 9223372036854775807)::bigint"
@@ -58,11 +58,9 @@ READ = f"read_json($path, format = 'newline_delimited', columns = {{{COLUMNS}}})
 INSERT = f"""
 insert into raw.events by name
 select
-    $base + lines.line_no + 1 as event_no, $landing_id as landing_id, $topic as topic,
-    places.part, places.record_offset, places.index_in_record,
-    {ID_HASH} as id_hash, {", ".join(FIELDS)}
-from {READ} as lines
-inner join places on lines.line_no = places.line_no
+    $base + line_no + 1 as event_no, $landing_id as landing_id, $topic as topic,
+    part, record_offset, line_no - first_no as index_in_record, {ID_HASH} as id_hash, {", ".join(FIELDS)}
+from {READ}
 """
 PROBE = f"create or replace temp table probe as select * from {READ}"
 MISSING = f"select count(*) from probe where {' or '.join(f'{name} is null' for name in REQUIRED)}"
@@ -137,6 +135,7 @@ class _HasReason(msgspec.Struct):
     reason: str | msgspec.UnsetType = msgspec.UNSET
 
 
+_made_numbers: list[bytes] = []
 _event = msgspec.json.Decoder(_Event)
 _reject = msgspec.json.Decoder(_Reject)
 _has_reason = msgspec.json.Decoder(_HasReason)
@@ -154,25 +153,22 @@ class Incoming:
         self.path = path
         self._records = records
         self._first = [0, *accumulate(record.line_n for record in records)]
+        # Lines set aside, by the number of their record and their place in it.
         self._aside: dict[int, dict[int, bytes]] = {}
-        for k, record in enumerate(records):
-            if not _is_plain(record):
-                aside = {i: line for i, line in enumerate(_lines(record)) if _is_no_event(line)}
-                if aside:
-                    self._aside[k] = aside
-        self._write()
+        with path.open("wb") as file:
+            for k in range(len(records)):
+                file.write(self._placed(k))
 
     def insert(self, warehouse: Warehouse, *, base: int, landing_id: int, topic: str) -> int:
         """Append the events to raw.events; how many. event_no = base + 1 + place of the line in the batch.
 
-        The frame of `places` must be readable under that name. Raises one of UNREADABLE when a line cannot be
-        landed: roll back, call `find_unreadable`, try again.
+        Raises one of UNREADABLE when a line cannot be landed: roll back, call `find_unreadable`, try again.
         """
         values = {"path": str(self.path), "base": base, "landing_id": landing_id, "topic": topic}
         return int(warehouse.execute(INSERT, values)[0][0])
 
     def find_unreadable(self, warehouse: Warehouse) -> None:
-        """Set aside the lines that cannot be landed: what msgspec refuses, and of the rest what DuckDB does."""
+        """Set aside the lines that cannot be landed: what msgspec refuses, and of the rest what DuckDB."""
         good: list[tuple[int, int, bytes]] = []
         bad: list[tuple[int, int, bytes]] = []
         for k, record in enumerate(self._records):
@@ -189,7 +185,9 @@ class Incoming:
         for k, i, line in bad:
             self._aside.setdefault(k, {})[i] = line
         warehouse.execute("drop table if exists temp.probe")
-        self._write()
+        with self.path.open("wb") as file:
+            for k in range(len(self._records)):
+                file.write(self._placed(k))
 
     def rejects(self) -> pl.DataFrame:
         """The lines set aside as rows of raw.rejected, without landing_id and topic."""
@@ -205,32 +203,32 @@ class Incoming:
         ]
         return pl.DataFrame(rows, schema=REJECTED)
 
-    def places(self) -> pl.DataFrame:
-        """The coordinates of every line: line_no (from 0), part, record_offset, index_in_record."""
-        table = pl.DataFrame(
-            {
-                "part": pl.Series([record.part for record in self._records], dtype=pl.String),
-                "record_offset": pl.Series([record.offset for record in self._records], dtype=pl.Int64),
-                "line_n": pl.Series([record.line_n for record in self._records], dtype=pl.Int64),
-            }
+    def _placed(self, k: int) -> bytes:
+        """The events of one record as newline-delimited JSON with their places; the other lines go aside."""
+        record = self._records[k]
+        first, last = self._first[k], self._first[k + 1]
+        head = b'{"part":"%b","record_offset":%d,"first_no":%d,' % (
+            record.part.encode(),
+            record.offset,
+            first,
         )
-        places = table.with_columns(pl.int_ranges(0, "line_n", dtype=pl.Int32).alias("index_in_record"))
-        return places.explode("index_in_record").drop("line_n").with_row_index("line_no")
-
-    def _write(self) -> None:
-        heads = _heads(self._first[-1])
-        with self.path.open("wb") as file:
-            for k, record in enumerate(self._records):
-                if k in self._aside or not _is_plain(record):
-                    aside = self._aside.get(k, {})
-                    kept = [(i, line) for i, line in enumerate(_lines(record)) if i not in aside]
-                    file.write(b"".join(heads[self._first[k] + i] + line[1:] + b"\n" for i, line in kept))
-                    continue
-                # Every line opens with a brace: cut there and put the heads between, without a loop over lines.
-                parts = [b""] * (2 * record.line_n)
-                parts[0::2] = heads[self._first[k] : self._first[k + 1]]
-                parts[1::2] = record.body[1:].replace(b"\n{", b"\n\0").split(b"\0")
-                file.write(b"".join(parts))
+        if k not in self._aside and b'"reason":' not in record.body and record.body[:1] == b"{":
+            rests = record.body[1:].split(b"\n{")
+            if len(rests) == record.line_n:
+                # Every line opens with a brace and has no reason: no loop over lines is needed.
+                parts = [b"\n" + head] * (3 * record.line_n)
+                parts[0] = head
+                parts[1::3] = _numbers(last)[first:last]
+                parts[2::3] = rests
+                return b"".join(parts)
+        aside = self._aside.setdefault(k, {})
+        parts = []
+        for i, line in enumerate(_lines(record)):
+            if i not in aside and _is_no_event(line):
+                aside[i] = line
+            if i not in aside:
+                parts.append(b'%b"line_no":%d,%b\n' % (head, first + i, line[1:]))
+        return b"".join(parts)
 
     def _search(
         self, warehouse: Warehouse, lines: list[tuple[int, int, bytes]]
@@ -270,28 +268,14 @@ def remove_leftovers(home: Path) -> None:
             path.unlink()
 
 
-@cache
-def _head_blocks(block: int) -> list[bytes]:
-    return [b'{"line_no":%d,' % number for number in range(block * HEADS, (block + 1) * HEADS)]
-
-
-def _heads(line_n: int) -> list[bytes]:
-    return list(chain.from_iterable(_head_blocks(block) for block in range(-(-line_n // HEADS))))
+def _numbers(line_n: int) -> list[bytes]:
+    for number in range(len(_made_numbers), line_n):
+        _made_numbers.append(b'"line_no":%d,' % number)
+    return _made_numbers
 
 
 def _lines(record: Record) -> list[bytes]:
     return record.body.split(b"\n")[:-1]
-
-
-def _is_plain(record: Record) -> bool:
-    """Whether each line looks like an event: cheap, and what looks otherwise is looked at one by one."""
-    body = record.body
-    return (
-        b'"reason":' not in body
-        and b"\0" not in body
-        and body[:1] == b"{"
-        and body.count(b"\n{") == record.line_n - 1
-    )
 
 
 def _is_no_event(line: bytes) -> bool:

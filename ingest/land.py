@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import add
@@ -20,8 +21,8 @@ from warehouse import Warehouse
 TOPIC = "log"
 NO_CLOCK = datetime(1970, 1, 1)
 
-# Rows of the batch (event_no > $base) that may repeat another, by hash: one of the batch, or one received at most
-# the window away. The bounds let DuckDB skip the row groups of raw.events that are too old or too new.
+# Rows of the batch (event_no > $base) that may repeat another, by hash: one of the batch, or one received at
+# most the window away. The bounds let DuckDB skip the row groups of raw.events that are too old or too new.
 SUSPECTS = """
 create or replace temp table suspects as
 with fresh as (
@@ -177,11 +178,12 @@ def land(
     landed = Landed()
     if warehouse.value("select count(*) from raw.clock") == 0:
         warehouse.execute("insert into raw.clock values ($landed_at)", {"landed_at": NO_CLOCK})
-    for batch in _batches(parts, lost, batch_events, unreadable):
-        one = _land_batch(warehouse, home, batch, landed_at, timedelta(hours=dedup_hours))
-        landed = Landed(*map(add, astuple(landed), astuple(one)))
-        if progress:
-            progress(landed.read_n, max(total, landed.read_n))
+    with closing(_ahead(home, _batches(parts, lost, batch_events, unreadable))) as batches:
+        for batch, lines in batches:
+            one = _land_batch(warehouse, batch, lines, landed_at, timedelta(hours=dedup_hours))
+            landed = Landed(*map(add, astuple(landed), astuple(one)))
+            if progress:
+                progress(landed.read_n, max(total, landed.read_n))
     for table in ("suspects", "repeats", "firsts"):
         warehouse.execute(f"drop table if exists temp.{table}")
     if unreadable:
@@ -275,6 +277,26 @@ def _batches(
         yield batch
 
 
+def _ahead(home: Path, batches: Iterator[_Batch]) -> Generator[tuple[_Batch, Incoming], None, None]:
+    """The batches with their lines ready for DuckDB; the next is made ready while DuckDB works on one."""
+    with ExitStack() as ends, ThreadPoolExecutor(1) as pool:
+
+        def prepare() -> tuple[_Batch, Incoming, ExitStack] | None:
+            batch = next(batches, None)
+            if batch is None:
+                return None
+            end = ends.enter_context(ExitStack())
+            return batch, end.enter_context(incoming(home, batch.records)), end
+
+        following = pool.submit(prepare)
+        while ready := following.result():
+            following = pool.submit(prepare)
+            batch, lines, end = ready
+            yield batch, lines
+            end.close()
+        # Whatever ended the loop, `ends` removes the scratch files that are left, once the pool has ended.
+
+
 def _add(batch: _Batch, part: _Part, chunk: log.Chunk) -> None:
     name = part.segment.name
     span = batch.spans.setdefault(name, _Span(name, part.next_position, part.next_position, part.is_known))
@@ -295,21 +317,20 @@ def _add(batch: _Batch, part: _Part, chunk: log.Chunk) -> None:
 
 
 def _land_batch(
-    warehouse: Warehouse, home: Path, batch: _Batch, landed_at: datetime, window: timedelta
+    warehouse: Warehouse, batch: _Batch, lines: Incoming, landed_at: datetime, window: timedelta
 ) -> Landed:
-    with incoming(home, batch.records) as lines:
-        try:
-            return _store(warehouse, batch, lines, landed_at, window)
-        except UNREADABLE:
-            lines.find_unreadable(warehouse)
-            return _store(warehouse, batch, lines, landed_at, window)
+    try:
+        return _store(warehouse, batch, lines, landed_at, window)
+    except UNREADABLE:
+        lines.find_unreadable(warehouse)
+        return _store(warehouse, batch, lines, landed_at, window)
 
 
 def _store(
     warehouse: Warehouse, batch: _Batch, lines: Incoming, landed_at: datetime, window: timedelta
 ) -> Landed:
     spans = list(batch.spans.values())
-    with warehouse.frames(places=lines.places()), _fenced(warehouse):
+    with _fenced(warehouse):
         # event_no counts every line ever read, so it does not depend on how the batches were cut.
         landing_id, base = warehouse.execute(
             "select coalesce(max(landing_id), 0) + 1, coalesce(sum(read_n), 0)::bigint from raw.landings"
@@ -338,7 +359,7 @@ def _store(
 
 @contextmanager
 def _fenced(warehouse: Warehouse) -> Iterator[None]:
-    """A transaction that writes a row which every landing writes: of two at a time DuckDB refuses the second."""
+    """A transaction that writes a row every landing writes: of two at a time DuckDB refuses the second."""
     try:
         with warehouse.transaction():
             warehouse.execute("update raw.clock set landed_at = landed_at")
@@ -406,8 +427,8 @@ def _advance(warehouse: Warehouse, span: _Span) -> None:
     changed_n = warehouse.execute(ADVANCE if span.is_known else BEGIN, values)[0][0]
     if changed_n != 1:
         raise LandingRefused(
-            f"Another landing moved the position of {TOPIC}/{span.part} from {span.start}; nothing of this batch "
-            "was kept. Land again."
+            f"Another landing moved the position of {TOPIC}/{span.part} from {span.start}; "
+            "nothing of this batch was kept. Land again."
         )
 
 

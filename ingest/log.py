@@ -55,7 +55,7 @@ class LogUnreadable(Exception):
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one commit wrote: its body, event_n lines, each with its newline; or `damage`, why it cannot be had.
+    """What one commit wrote: its body, event_n lines, each with its newline; or `damage`, why it is lost.
 
     Times are aware UTC; they and event_n are None where the damage took them too.
     """
@@ -319,7 +319,12 @@ class Segment:
 
     def _read(self) -> sqlite3.Connection:
         try:
-            con = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+            con = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode=ro",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+            )
         except sqlite3.OperationalError as error:
             raise LogUnreadable(f"The segment {self.path} cannot be opened: {error}.") from error
         return con
