@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import duckdb
 
 from demo.days import DAY
-from demo.tally import FUNNEL, INTERVALS, JOURNEY, STEPS, WINDOW, Tally
+from demo.tally import INTERVALS, STEPS, WINDOW, Tally
 
 # Keys as text and dates, as they stand in the published table.
 Key: TypeAlias = tuple[Any, ...]
@@ -29,7 +29,6 @@ COUNTS = (
     "order_n",
 )
 AMOUNTS = ("order_amt", "refund_amt", "revenue_amt")
-SOURCE = "web"
 
 
 @dataclass(frozen=True)
@@ -84,14 +83,13 @@ def _traffic(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterato
         for (day, channel, device, country), counts in tally.traffic.items()
         if days.midnights[day + 1] <= upto
     }
-    for column in (*COUNTS, *AMOUNTS):
-        published = _read(
-            con,
-            f"select date, channel, device, country, {column} from marts.traffic_daily "
-            "where not is_bot and is_complete and source = $source",
-            {"source": SOURCE},
-        )
-        yield _meet("traffic_daily", column, {key: _number(told[key], column) for key in told}, published)
+    yield from _meet(
+        con,
+        "traffic_daily",
+        "date, channel, device, country",
+        "not is_bot and is_complete and source = 'web'",
+        {column: {key: _number(told[key], column) for key in told} for column in (*COUNTS, *AMOUNTS)},
+    )
 
 
 def _totals(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator[Compared]:
@@ -99,16 +97,16 @@ def _totals(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator
     told = {
         (source, period, start): counts
         for (period, start), counts in tally.totals.items()
-        for source in (SOURCE, "(all)")
+        for source in ("web", "(all)")
         if days.start(_period_end(period, start)) <= upto
     }
-    for column in (*COUNTS, *AMOUNTS):
-        published = _read(
-            con,
-            f"select source, period, period_start, {column} from marts.traffic_totals "
-            "where not is_bot and is_complete",
-        )
-        yield _meet("traffic_totals", column, {key: _number(told[key], column) for key in told}, published)
+    yield from _meet(
+        con,
+        "traffic_totals",
+        "source, period, period_start",
+        "not is_bot and is_complete",
+        {column: {key: _number(told[key], column) for key in told} for column in (*COUNTS, *AMOUNTS)},
+    )
 
 
 def _funnel(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator[Compared]:
@@ -119,13 +117,13 @@ def _funnel(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator
         for step in range(1, len(STEPS) + 1)
         if days.midnights[day + 1] + WINDOW <= upto
     }
-    published = _read(
+    yield from _meet(
         con,
-        "select period_start, step_no, reached_n from marts.funnel_steps "
-        "where funnel = $funnel and breakdown_value = '(all)' and is_complete",
-        {"funnel": FUNNEL},
+        "funnel_steps",
+        "period_start, step_no",
+        "funnel = 'checkout' and breakdown_value = '(all)' and is_complete",
+        {"reached_n": told},
     )
-    yield _meet("funnel_steps", "reached_n", told, published)
 
 
 def _retention(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator[Compared]:
@@ -138,36 +136,34 @@ def _retention(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Itera
         for number in range(INTERVALS + 1)
         if days.start(week + timedelta(weeks=number + 1)) <= upto
     ]
-    for column, told in (
-        ("cohort_n", {key: Decimal(tally.retention[key[0]][key[1], 0]) for key in complete}),
-        ("retained_n", {key: Decimal(tally.retention[key[0]][key[1], key[2]]) for key in complete}),
-    ):
-        published = _read(
-            con,
-            f"select retention, cohort_start, period_no, {column} from marts.retention_cells "
-            "where breakdown_value = '(all)' and is_complete",
-        )
-        yield _meet("retention_cells", column, told, published)
+    yield from _meet(
+        con,
+        "retention_cells",
+        "retention, cohort_start, period_no",
+        "breakdown_value = '(all)' and is_complete",
+        {
+            "cohort_n": {key: Decimal(tally.retention[key[0]][key[1], 0]) for key in complete},
+            "retained_n": {key: Decimal(tally.retention[key[0]][key[1], key[2]]) for key in complete},
+        },
+    )
 
 
 def _journey(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator[Compared]:
     def complete(counts: Mapping[Any, int]) -> Numbers:
-        return {
-            key: Decimal(count) for key, count in counts.items() if tally.days.start(key[0]) + DAY <= upto
-        }
+        return {key: Decimal(n) for key, n in counts.items() if days.start(key[0]) + DAY <= upto}
 
-    for table, key_columns, column, counts in (
-        ("journey_edges", "date, step_no, from_node, to_node", "unit_n", tally.edges),
-        ("journey_paths", "date, path", "unit_n", tally.paths),
-        ("journey_paths", "date, path", "conversion_n", tally.path_conversions),
-    ):
-        published = _read(
-            con,
-            f"select {key_columns}, {column} from marts.{table} where journey = $journey",
-            {"journey": JOURNEY},
-        )
-        last = max((key[0] for key in complete(counts)), default=date.min)
-        yield _meet(table, column, complete(counts), {k: n for k, n in published.items() if k[0] <= last})
+    days = tally.days
+    ended = f"journey = 'from-home' and date <= '{days.date_of(days.day(upto) - 1)}'"
+    yield from _meet(
+        con, "journey_edges", "date, step_no, from_node, to_node", ended, {"unit_n": complete(tally.edges)}
+    )
+    yield from _meet(
+        con,
+        "journey_paths",
+        "date, path",
+        ended,
+        {"unit_n": complete(tally.paths), "conversion_n": complete(tally.path_conversions)},
+    )
 
 
 def _period_end(period: str, start: date) -> date:
@@ -189,15 +185,16 @@ def _number(counts: Mapping[str, int], column: str) -> Decimal:
     return Decimal(cents) / 100
 
 
-def _read(con: duckdb.DuckDBPyConnection, query: str, values: dict[str, str] | None = None) -> Numbers:
-    """The rows of a query by all of their columns but the last, which is the number."""
-    return {tuple(row[:-1]): Decimal(str(row[-1] or 0)) for row in con.execute(query, values).fetchall()}
-
-
-def _meet(table: str, column: str, told: Numbers, published: Numbers) -> Compared:
-    zero = Decimal(0)
-    # What only the file has matters where it is not 0.
-    keys = [*told, *(key for key, number in published.items() if key not in told and number)]
-    return Compared(
-        table, column, tuple(Cell(key, told.get(key, zero), published.get(key, zero)) for key in keys)
-    )
+def _meet(
+    con: duckdb.DuckDBPyConnection, table: str, keys: str, where: str, told: dict[str, Numbers]
+) -> Iterator[Compared]:
+    """The tally's numbers, by column and key, beside those of the published table."""
+    key_n, zero = keys.count(",") + 1, Decimal(0)
+    columns = ", ".join(told)
+    rows = con.execute(f"select {keys}, {columns} from marts.{table} where {where}").fetchall()
+    for place, (column, numbers) in enumerate(told.items(), start=key_n):
+        published = {row[:key_n]: Decimal(row[place] or 0) for row in rows}
+        # What only the file has matters where it is not 0.
+        cells = [Cell(key, number, published.get(key, zero)) for key, number in numbers.items()]
+        cells += [Cell(key, zero, n) for key, n in published.items() if n and key not in numbers]
+        yield Compared(table, column, tuple(cells))

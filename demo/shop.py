@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 
 HOST = "https://shop.example"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Product:
     number: int
     slug: str
@@ -64,6 +65,7 @@ SHIPPING = 495
 FREE_SHIPPING_FROM = 7500
 
 
+@cache
 def title(path: str) -> str:
     """A page's title as a browser tab shows it."""
     if path == "/":
@@ -71,6 +73,7 @@ def title(path: str) -> str:
     return path.rpartition("/")[2].replace("-", " ").title() + " | Fernhout"
 
 
+@cache
 def node(path: str) -> str:
     """The name under which a page is counted: products together."""
     return "/product/:id" if path.startswith("/product/") else path

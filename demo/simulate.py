@@ -248,6 +248,7 @@ def simulate(
     for day in (20, 21, 55):
         simulator.scraper(day)
     simulator.rounds.close()
+    tally.add_up()
     if progress:
         progress(visitors, tally.event_n)
     return Simulation(tally, simulator.rounds.paths, simulator.visits)

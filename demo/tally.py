@@ -15,10 +15,8 @@ from typing import TypeAlias
 from demo.days import DAY, Days
 from demo.shop import node
 
-FUNNEL = "checkout"
 STEPS = ("Product Viewed", "Product Added", "Checkout Started", "Order Completed")
 WINDOW = 14 * DAY
-JOURNEY = "from-home"
 MAX_STEPS = 5
 INTERVALS = 8
 ENGAGED_MS = 10_000
@@ -88,10 +86,17 @@ class Tally:
         ]
 
     def add(self, place: Place, metric: str, n: int = 1) -> None:
-        """Count in a day's cell and in the totals of its day, week and month."""
+        """Count in a day's cell; the totals follow at the end."""
         self.traffic[place][metric] += n
-        for period in self._periods[place[0]]:
-            self.totals[period][metric] += n
+
+    def add_up(self) -> None:
+        """Fill the totals of days, weeks and months, but for visitors, who are counted as they come."""
+        for place, counts in self.traffic.items():
+            for period in self._periods[place[0]]:
+                total = self.totals[period]
+                for metric, n in counts.items():
+                    if metric != "visitor_n":
+                        total[metric] += n
 
     def opened(self, visit: Visit) -> None:
         self.add((visit.day, visit.channel, visit.device, visit.country), "session_n")

@@ -1,4 +1,4 @@
-"""The demo promises: it wipes only its own folder, and it fails where a published number is not the tally's."""
+"""The demo promises: it wipes only its own folder, and fails where a published number is not the tally's."""
 
 from __future__ import annotations
 
