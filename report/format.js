@@ -20,6 +20,8 @@ const compact = (n) => (!known(n) ? NONE : Math.abs(n) < 10000 ? integer.format(
 const money = (n) => (known(n) ? whole.format(n) : NONE);
 const moneyShort = (n) => (!known(n) ? NONE : Math.abs(n) < 10000 ? whole.format(n) : compactMoney.format(n));
 const share = (x) => (known(x) ? `${tenth.format(x * 100)} %` : NONE);
+const shareShort = (x) => `${Number.isInteger(Math.round(x * 1e4) / 100) ? integer.format(x * 100) : tenth.format(x * 100)} %`;
+const bounds = (low, high) => (known(low) ? `${tenth.format(low * 100)} – ${tenth.format(high * 100)} %` : NONE);
 const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
 function duration(seconds) {
@@ -35,7 +37,8 @@ function duration(seconds) {
 const asDate = (text) => new Date(`${text}T00:00:00Z`);
 const inForm = (options) => {
   const form = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", ...options });
-  return (text) => form.format(asDate(text));
+  // "Sept" alone among the months has four letters
+  return (text) => form.format(asDate(text)).replace("Sept", "Sep");
 };
 const day = inForm({ day: "numeric", month: "short", year: "numeric" });
 const dayShort = inForm({ day: "numeric", month: "short" });
@@ -49,8 +52,8 @@ function instant(text) {
   if (!text) return "unknown";
   const options = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
   try {
-    return `${new Intl.DateTimeFormat("en-GB", { ...options, timeZone: data.site.timezone }).format(new Date(text))} (${data.site.timezone})`;
+    return new Intl.DateTimeFormat("en-GB", { ...options, timeZone: data.site.timezone }).format(new Date(text));
   } catch {
-    return `${new Intl.DateTimeFormat("en-GB", { ...options, timeZone: "UTC" }).format(new Date(text))} (UTC)`;
+    return `${new Intl.DateTimeFormat("en-GB", { ...options, timeZone: "UTC" }).format(new Date(text))} UTC`;
   }
 }

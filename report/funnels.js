@@ -24,7 +24,7 @@ function funnelCard(funnel, key) {
       el("div", {},
         el("div", { class: "result" },
           el("span", { class: "figure" }, share(found.overall_pct[last])),
-          el("span", {}, `complete it (95 % sure: ${share(found.overall_lo[last])} to ${share(found.overall_hi[last])})`),
+          el("span", {}, `complete it, 95 % interval ${bounds(found.overall_lo[last], found.overall_hi[last])}`),
           known(found.before_pct) ? delta(change(found.overall_pct[last], found.before_pct, { points: true })) : null),
         el("ol", { class: "steps" }, funnel.steps.map((name, at) => funnelStep(found, name, at)))),
       funnelTrend(funnel, found, size)),
@@ -43,7 +43,7 @@ function funnelCard(funnel, key) {
     card.append(table(`${funnel.name} by group`, [
       { label: "Group", cell: (row) => outside(row[0]) }, { label: "Entered", number: true, text: (row) => count(row[1]) },
       { label: "Converted", number: true, text: (row) => count(row[2]) }, { label: "Share", number: true, text: (row) => share(row[3]) },
-      { label: "95 % bounds", number: true, text: (row) => `${share(row[4])} to ${share(row[5])}` },
+      { label: "95 % bounds", number: true, text: (row) => bounds(row[4], row[5]) },
     ], found.breakdown, { visible: true, className: "dense" }));
   }
   return card;
@@ -72,10 +72,10 @@ function funnelTrend(funnel, found, size) {
     rows.length > 1 ? chart(`${funnel.name}: ${title}`, 250, (colours) => ({
       grid: plot(),
       xAxis: categories(colours, rows.map((row) => row[0]), size === "month" ? month : dayShort),
-      yAxis: values(colours, (value) => `${tenth.format(value * 100)} %`, { min: 0 }),
+      yAxis: values(colours, shareShort, { min: 0 }),
       tooltip: tip(colours, ([{ dataIndex }]) => tipBox(named(rows[dataIndex][0]), [
         ["Entered", count(rows[dataIndex][1])], ["Completed", count(rows[dataIndex][2])], ["Share", share(rows[dataIndex][3]), colours.accent],
-        ["95 % bounds", `${share(rows[dataIndex][4])} to ${share(rows[dataIndex][5])}`]])),
+        ["95 % bounds", bounds(rows[dataIndex][4], rows[dataIndex][5])]])),
       series: [
         { type: "line", stack: "bounds", data: rows.map((row) => row[4]), symbol: "none", lineStyle: { opacity: 0 }, silent: true },
         { type: "line", stack: "bounds", data: rows.map((row) => (known(row[4]) ? row[5] - row[4] : null)), symbol: "none", lineStyle: { opacity: 0 }, areaStyle: { color: colours.accent, opacity: 0.14 }, silent: true },

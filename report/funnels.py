@@ -84,9 +84,10 @@ def _funnel(published: Published, name: str, rows: list[Row], has_attempts: bool
 def _summary(rows: list[Row], steps: list[int]) -> Row:
     reached = _reached(rows, steps, "reached_n")
     bounds = [wilson(n, reached[0]) or (None, None) for n in reached]
-    values = sorted({row["breakdown_value"] for row in rows})
+    # a period in which nobody entered stands under (all)
+    values = sorted({row["breakdown_value"] for row in rows} - {"(all)"})
     broken = []
-    for value in values if values != ["(all)"] else []:
+    for value in values:
         part = _reached([row for row in rows if row["breakdown_value"] == value], steps, "reached_n")
         broken.append(
             [
@@ -118,7 +119,8 @@ def _times(published: Published, funnel: str, since: date, until: date, steps: l
         row["step_no"]: row
         for row in published.rows(
             "with reached as ("
-            "  select unnest(generate_series(1, depth)) as step_no, step_at from marts.funnel_attempts"
+            "  select unnest(generate_series(1, depth::bigint)) as step_no, step_at"
+            "  from marts.funnel_attempts"
             "  where funnel = $funnel and period_start between $since and $until and not is_excluded"
             "), timed as ("
             "  select step_no, date_diff('microsecond', step_at[1], step_at[step_no]) / 1e6 as start_s,"

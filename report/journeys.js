@@ -45,7 +45,7 @@ function sankey(journey, nodes, edges) {
   const steps = Math.max(...nodes.map((node) => node[0]));
   const most = Math.max(...Array.from({ length: steps }, (_, at) => nodes.filter((node) => node[0] === at + 1).length));
   const share1 = nodes.filter((node) => node[0] === 1).reduce((n, node) => n + node[2], 0);
-  const height = Math.max(260, Math.min(560, most * 46));
+  const height = Math.max(320, Math.min(600, most * 54));
   const wide = steps * 165;
   return chart(`${journey.name}: flow over ${steps} steps`, height, (colours, width) => {
     const room = width / steps;
@@ -60,10 +60,10 @@ function sankey(journey, nodes, edges) {
         return tipBox(`Step ${node[0]}`, [[node[1], count(node[2])], ["of all journeys", share(node[2] / share1)], ...(SPECIAL[node[1]] ? [[SPECIAL[node[1]], node[3] ? count(node[3]) : ""]] : [])]);
       }, "item"),
       series: [{
-        type: "sankey", left: 2, right: room * 0.82, top: 10, bottom: 10, nodeWidth: 10, nodeGap: 16, layoutIterations: 0, draggable: false, nodeAlign: "left",
+        type: "sankey", left: 2, right: room * 0.82, top: 10, bottom: 10, nodeWidth: 10, nodeGap: 18, layoutIterations: 0, draggable: false, nodeAlign: "left",
         emphasis: { focus: "adjacency", lineStyle: { opacity: 0.55 } }, blur: { lineStyle: { opacity: 0.06 }, itemStyle: { opacity: 0.4 } },
-        label: { color: colours.ink, fontSize: 11, fontFamily: "inherit", position: "right", distance: 6, width: room - 30, overflow: "truncate", lineHeight: 13, textBorderColor: colours.card, textBorderWidth: 3,
-          formatter: ({ data: { at } }) => `${nodes[at][1]}\n${compact(nodes[at][2])}` },
+        label: { color: colours.ink, fontSize: 11, fontFamily: "inherit", position: "right", distance: 6, width: room - 42, overflow: "truncate", textBorderColor: colours.card, textBorderWidth: 3,
+          formatter: ({ data: { at } }) => `${compact(nodes[at][2])}  ${nodes[at][1]}` },
         lineStyle: { color: "source", opacity: 0.2, curveness: 0.5 },
         data: nodes.map((node, at) => ({ name: String(at), at, depth: node[0] - 1, itemStyle: { color: colourOf(node, at), borderWidth: 0, borderRadius: 2 }, label: node[1] in SPECIAL ? { color: colours.soft } : {} })),
         links: edges.map(([a, b, n], at) => ({ source: String(a), target: String(b), value: n, at, lineStyle: { color: nodes[b][1] === "(exit)" ? colours.exit : nodes[b][1] === "(more)" || nodes[b][1] === "(other)" ? colours.faint : colours.accent } })),

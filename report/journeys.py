@@ -7,9 +7,9 @@ from collections import defaultdict
 from report.period import Period, Range
 from report.published import Published, Row
 
-MOST_EDGES = 60
-MOST_NODES = 8
-MOST_PATHS = 25
+MOST_EDGES = 100
+MOST_NODES = 7
+MOST_PATHS = 15
 SPECIAL = ("(exit)", "(more)")
 OTHER = "(other)"
 
@@ -38,8 +38,9 @@ def read(published: Published, period: Period) -> list[Row]:
 def flow(edges: list[Row]) -> Row:
     """Edges of at most MOST_EDGES: in each step the smallest nodes become `(other)`, so no unit is left out.
 
-    Comes out as `nodes` [[step, name, unit_n, nodes folded into it]] and `edges` [[from index, to index, unit_n,
-    seconds]]. Seconds are the dates' medians averaged by units, None for `(exit)`; `edge_n` counts the unfolded.
+    Comes out as `nodes` [[step, name, unit_n, nodes folded into it]] and `edges` [[from index, to index,
+    unit_n, seconds]]. Seconds are the dates' medians averaged by units, None for `(exit)`; `edge_n` counts
+    the edges before folding.
     """
     for most in range(MOST_NODES, 0, -1):
         folded = _folded(edges, most)

@@ -18,6 +18,12 @@ const METRICS = [
 ];
 const GRAINS = [["day", "Day"], ["week", "Week"], ["month", "Month"]];
 
+function lastDay(start, grain) {
+  if (grain !== "month") return addDays(start, grain === "week" ? 6 : 0);
+  const [year, month] = start.split("-").map(Number);
+  return new Date(Date.UTC(year, month, 0)).toISOString().slice(0, 10);
+}
+
 function valueAt(metric, series, at) {
   const top = metric.top(series, at);
   if (!metric.under) return top;
@@ -44,7 +50,8 @@ function sparkline(points) {
   const found = points.map((value, at) => [at, value]).filter(([, value]) => known(value));
   const box = svg("svg", { viewBox: "0 0 100 28", preserveAspectRatio: "none", class: "spark", "aria-hidden": "true" });
   if (found.length < 2) return box;
-  const low = Math.min(0, ...found.map(([, value]) => value));
+  // rates hardly move against zero: a spark shows the course, the chart below it the size
+  const low = 0.7 * Math.min(...found.map(([, value]) => value));
   const high = Math.max(...found.map(([, value]) => value));
   const x = (at) => (at / (points.length - 1)) * 100;
   const y = (value) => 26 - ((value - low) / (high - low || 1)) * 24;
@@ -62,7 +69,7 @@ function overview(section, state, again) {
   section.firstChild.append(note(
     data.period.complete ? `${plural(days, "complete day")}, ${span(range.since, range.until)}` : `${day(data.period.last)} so far: no day is complete yet, so rates are not known`,
     range.before_since ? `, change against ${span(range.before_since, range.before_until)}` : data.period.complete && range.key !== "all" ? ", no change shown: the days before are not all on record" : "",
-    data.period.complete && data.period.last > data.period.complete ? ". Today counts in the chart only, dashed." : "."));
+    data.period.complete && data.period.last > data.period.complete ? ". The day that still runs is in the chart only, dotted." : "."));
   const tiles = METRICS.map((metric) => {
     const now = total(metric, series, range.since, range.until);
     const before = range.before_since ? total(metric, series, range.before_since, range.before_until) : null;
@@ -81,8 +88,7 @@ function overTime(state, range, again) {
   const metric = METRICS.find((one) => one.key === state.metric);
   const series = data.overview.series[state.source][state.grain];
   const exact = metric.exact ?? (metric.format === compact ? count : metric.format);
-  const isIn = (start) => start >= range.since;
-  const from = series.starts.findIndex(isIn);
+  const from = series.starts.findIndex((start) => lastDay(start, state.grain) >= range.since);
   const at = from < 0 ? [] : series.starts.map((_, index) => index).slice(from);
   const starts = at.map((index) => series.starts[index]);
   const now = at.map((index) => valueAt(metric, series, index));
@@ -98,7 +104,7 @@ function overTime(state, range, again) {
   const picture = chart(`${title}, ${starts.length ? span(starts[0], starts.at(-1)) : "no data"}`, 280, (colours) => ({
     grid: plot(),
     xAxis: categories(colours, starts, state.grain === "month" ? month : dayShort),
-    yAxis: values(colours, (value) => metric.format(value), metric.points ? {} : { minInterval: metric.format === compact ? 1 : 0 }),
+    yAxis: values(colours, (value) => (metric.points ? shareShort(value) : metric.format(value)), metric.points ? {} : { minInterval: metric.format === compact ? 1 : 0 }),
     tooltip: tip(colours, ([{ dataIndex }]) => tipBox(named(starts[dataIndex]) + (series.is_complete[at[dataIndex]] ? "" : ", so far"), [
       [metric.title ?? metric.label, exact(now[dataIndex]), colours.accent],
       ...(before && known(before[dataIndex]) ? [[weekday(addDays(starts[dataIndex], -days)), exact(before[dataIndex]), colours.faint]] : []),
@@ -116,7 +122,7 @@ function overTime(state, range, again) {
       before ? el("span", { class: "key" }, el("i", { class: "solid" }), "this period", el("i", { class: "dashed" }), "the one before") : null,
       segments("Grain of the chart", GRAINS, state.grain, (grain) => again({ grain }, `#overview .card .segments button[aria-pressed="true"]`))),
     note(metric.says, metric.key === "visitors" && !isDay ? ` Here distinct within each ${state.grain}.` : ""),
-    starts.length ? picture : empty(`No ${state.grain} begins in this range: choose a longer one.`),
+    starts.length ? picture : empty("Nothing is on record for this range: choose a longer one."),
     twin(`${title}, newest first`, [
       { label: state.grain === "day" ? "Date" : `${state.grain === "week" ? "Week" : "Month"} from`, text: ({ index }) => (isDay ? weekday : day)(series.starts[index]) },
       ...METRICS.map((one) => ({ label: one.title ?? one.label, number: true, text: ({ index }) => (one.exact ?? (one.format === compact ? count : one.format))(valueAt(one, series, index)) })),

@@ -14,8 +14,9 @@ def build_info(published: Published) -> Row:
     if published.lacks("meta.build_info", BUILD):
         return {}
     rows = published.rows(
-        "select built_at, version, definitions_hash, landed_to, horizon, build_id::varchar as build_id,"
-        " site_name, timezone, currency from meta.build_info order by built_at desc limit 1"
+        "select built_at, version, definitions_hash, landed_to::varchar as landed_to, horizon,"
+        " build_id::varchar as build_id, site_name, timezone, currency"
+        " from meta.build_info order by built_at desc limit 1"
     )
     return rows[0] if rows else {}
 
@@ -42,12 +43,12 @@ def read(published: Published, period: Period | None) -> Row:
     if not missing["checks"]:
         found["checks"] = published.rows(
             "select check_name, value::varchar as value, expected::varchar as expected, is_ok"
-            " from meta.quality order by is_ok is not false, check_name"
+            " from meta.quality order by is_ok is not false, rowid"
         )
     if not missing["restatements"]:
         found["restatements"] = published.rows(
-            "select table_name, key::varchar as key, column_name, was::varchar as was, now::varchar as now, why,"
-            " restated_at from meta.restatements"
+            "select table_name, key::varchar as key, column_name, was::varchar as was, now::varchar as now,"
+            " why, restated_at from meta.restatements"
             " order by restated_at desc, table_name, key, column_name limit $most",
             most=SHOWN_RESTATEMENTS,
         )
@@ -55,7 +56,7 @@ def read(published: Published, period: Period | None) -> Row:
     if not missing["dictionary"]:
         found["dictionary"] = published.rows(
             "select table_name, column_name, description from meta.data_dictionary"
-            " where schema_name = 'marts' and description is not null order by table_name, column_name"
+            " where schema_name = 'marts' and column_name <> '' order by table_name, column_name"
         )
     if period:
         found["bots"] = published.rows(

@@ -33,8 +33,8 @@ function matrixTable(matrix, cohorts) {
   const rates = matrix.cohorts.flatMap((cohort) => cohort.cells.slice(1).map(([n, state]) => (state && cohort.cohort_n ? n / cohort.cohort_n : 0)));
   const high = Math.max(...rates, 0.01);
   // the first period is often 100 % by definition, so the scale is that of the others
-  const heat = (rate) => `${Math.round(Math.min(1, rate / high) * 78)}%`;
-  const filled = (rate, title, more = "") => el("td", { class: `heat ${more} ${Math.min(1, rate / high) > 0.55 ? "strong" : ""}`, "--heat": heat(rate), title }, share(rate));
+  const heat = (rate) => `${Math.round(Math.min(1, rate / high) * 64)}%`;
+  const filled = (rate, title, more = "") => el("td", { class: `heat ${more}`, "--heat": heat(rate), title }, share(rate));
   const meanRow = (label, mean) => el("tr", { class: "mean" }, el("th", { scope: "row" }, label), el("td", { class: "number" }, ""),
     mean.map(([n, all], at) => (all ? filled(n / all, `${count(n)} of ${count(all)} in complete cells`) : el("td", { class: "grey late", title: "No cell is complete yet" }, NONE))));
   const cell = (cohort, [n, state], at) => {

@@ -24,8 +24,11 @@ function controls() {
 function header() {
   byId("site").textContent = data.site.name;
   byId("span").textContent = data.period
-    ? `${span(data.period.first, data.period.complete ?? data.period.last)} · data to ${instant(data.build.horizon)}`
+    ? span(data.period.first, data.period.complete ?? data.period.last)
     : "no traffic yet";
+  byId("state").replaceChildren(...[
+    ["Data to", instant(data.build.horizon)], ["Built", instant(data.build.built_at)], ["Times in", data.site.timezone], ["footfall", data.build.version ?? ""],
+  ].map(([name, value]) => el("span", {}, `${name} `, el("b", {}, value))));
   byId("made").textContent = `footfall ${data.build.version ?? ""} · built ${instant(data.build.built_at)} · report written ${instant(data.written_at)}. One file, nothing is loaded from anywhere.`;
   byId("nav").replaceChildren(...Object.entries(SECTIONS).map(([id, [name]]) => el("a", { href: `#${id}` }, name)));
 }

@@ -34,7 +34,7 @@ def sources(published: Published) -> list[str]:
 
 
 def overview(published: Published, period: Period) -> Row:
-    """Human traffic by source: for every date, and for every week and month that begins in the period.
+    """Human traffic by source: for every date, and for every week and month that touches the period.
 
     Dates without a row are zeros. A series is a list in the order of its `starts`; session seconds are sums.
     """
@@ -47,7 +47,9 @@ def overview(published: Published, period: Period) -> Row:
             " page_session_n, engaged_session_n, converted_session_n, bounce_n, page_view_n, order_n,"
             " revenue_amt::double as revenue_amt, (session_s * closed_session_n)::double as session_s"
             " from marts.traffic_totals where source = $source and not is_bot"
-            " and period_start between $since and $until order by period_start",
+            " and period_start <= $until and case period when 'day' then period_start"
+            "   when 'week' then period_start + 6 else last_day(period_start) end >= $since"
+            " order by period_start",
             source=source,
             since=period.first,
             until=period.last,
