@@ -112,6 +112,11 @@ def run(
             rounds, visitors=visitors, seed=seed, until=until, progress=lambda _, n: move(n, None)
         )
     tally = simulation.tally
+    console.print(
+        f"  of them {tally.late_n:,} come in a later round than their own, {tally.duplicate_n:,} come twice, "
+        f"{tally.bot_event_n:,} are of programs, {simulation.live_event_n:,} come live",
+        highlight=False,
+    )
     with start(home) as steps:
         for number, path in enumerate(simulation.rounds, start=1):
             with _stage(console, f"Import round {number} of {len(simulation.rounds)}", "events") as move:
