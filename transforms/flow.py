@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from transforms import agents, events, funnel_model, journey_model, orders, persons, placements, rules, traffic
+from transforms import agents, events, funnel_model, journey_model, orders, persons, placements, retention_model, rules, traffic
 from transforms.definitions import Definitions
 from transforms.run import BuildError, Run, as_key
 from warehouse import SQL, Warehouse, tables
@@ -76,6 +76,13 @@ MODELS = (
         ("placements",),
         lambda d: d.journeys,
         journey_model.fill,
+    ),
+    Model(
+        "retention",
+        ("marts.retention_entries", "marts.retention_cells"),
+        ("placements",),
+        lambda d: d.retentions,
+        retention_model.fill,
     ),
 )
 

@@ -52,7 +52,9 @@ def cut(events: pl.DataFrame, rules: Sessions) -> pl.DataFrame:
         .then(pl.col("last_session_no", "last_start_rule", "last_bearing_at", "last_bearing_device"))
         .backward_fill()
     )
-    follows = (pl.col("last_bearing_device") == device) & (at - pl.col("last_bearing_at") <= rules.gap_us)
+    # Where nothing came before, the fill brings what comes later: it does not count.
+    since = at - pl.col("last_bearing_at")
+    follows = (pl.col("last_bearing_device") == device) & since.is_between(0, rules.gap_us)
     return placed.select(
         *events.columns,
         pl.coalesce("session_no", pl.when(follows).then("last_session_no")).alias("session_no"),

@@ -34,7 +34,7 @@ select
     coalesce(s.country, '(none)') as country,
     v.is_bot,
     v.person_id,
-    bool_or(v.event_no = f.first_page_no) as is_new,
+    coalesce(bool_or(v.event_no = f.first_page_no), false) as is_new,
     bool_or(k.person_id is not null) as has_key
 from views as v
 left join core.sessions as s on v.session_no = s.session_no

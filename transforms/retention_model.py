@@ -1,0 +1,137 @@
+"""marts.retention_entries and marts.retention_cells: the cohorts of the touched persons, then the cells they fall in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from transforms.definitions import Retention
+from transforms.periods import START, first_date
+from transforms.retention import cells, entries
+from transforms.run import Run
+from transforms.steps import column, matches, property_path
+
+ENTRIES = "marts.retention_entries"
+CELLS = "marts.retention_cells"
+# Consecutive numbers of the local periods, from the first ISO week of 1970.
+NUMBER = {
+    "day": "date_diff('day', date '1970-01-05', {start})",
+    "week": "date_diff('day', date '1970-01-05', {start}) // 7",
+    "month": "date_diff('month', date '1970-01-01', {start})",
+}
+
+
+def fill(run: Run) -> int:
+    """Make the touched persons' entries of every retention again, and the cells in which old or new ones fall."""
+    if run.whole:
+        run.warehouse.execute(f"delete from {ENTRIES}")
+        names = [retention.name for retention in run.definitions.retentions]
+        run.warehouse.execute(
+            f"delete from {CELLS} where retention not in (select unnest(cast($names as varchar[])))", {"names": names}
+        )
+    run.touched("person", "touched_persons", "select person_id from core.placements")
+    return sum(_fill(run, retention) for retention in run.definitions.retentions)
+
+
+def _fill(run: Run, retention: Retention) -> int:
+    found = entries(_facts(run, retention), retention)
+    values = {"retention": retention.name}
+    with run.warehouse.frames(_found=found.with_columns(pl.col("entry_at").cast(pl.Datetime("us")))):
+        rows = run.replace(
+            ENTRIES,
+            "select $retention as retention, * from _found",
+            values,
+            scope="retention = $retention and person_id in (select key from touched_persons)",
+            key="person_id, cohort_start, period_no",
+        )
+    return rows + _fill_cells(run, retention)
+
+
+def _facts(run: Run, retention: Retention) -> pl.DataFrame:
+    is_start, values = matches(retention.start, "start")
+    is_return, bound = matches(retention.returns, "returns")
+    values |= bound
+    value = "1.0"
+    if retention.value != "count":
+        value = "coalesce(try_cast(json_extract_string(e.properties, $value_path) as double), 0.0)"
+        values["value_path"] = property_path(retention.value.removeprefix("sum(").removesuffix(")"))
+    breakdown = "cast(null as varchar)"
+    if retention.breakdown:
+        breakdown = column(retention.breakdown)
+        values["breakdown_path"] = property_path(retention.breakdown)
+    start = START[retention.period].format(date="p.date")
+    return run.warehouse.frame(
+        f"""
+        select
+            p.person_id,
+            epoch_us(p.event_at) as at,
+            cast({NUMBER[retention.period].format(start=start)} as bigint) as period_no_abs,
+            {start} as period_start,
+            coalesce({is_start}, false) as is_start,
+            coalesce({is_return}, false) as is_return,
+            cast({value} as double) as value,
+            {breakdown} as breakdown
+        from core.placements as p
+        inner join core.events as e on p.event_no = e.event_no
+        left join core.sessions as s on p.session_no = s.session_no
+        where
+            p.person_id in (select key from touched_persons) and not p.is_bot and not p.is_daily
+            and (({is_start}) or ({is_return}))
+        order by p.person_id, p.event_at, e.seq nulls last, e.event_id, e.source, e.event_no
+        """,
+        values,
+    )
+
+
+def _fill_cells(run: Run, retention: Retention) -> int:
+    """Make the cells again of cohorts that changed, that were not final before, or that are not there yet."""
+    warehouse = run.warehouse
+    begin = first_date(run)
+    last = warehouse.value("select max(date) from core.placements where not is_bot")
+    every = (
+        cells(retention, begin, run.horizon, run.definitions.site.timezone, last_date=last) if begin else pl.DataFrame()
+    )
+    values: dict[str, Any] = {
+        "retention": retention.name,
+        "period": retention.period,
+        "horizon": run.horizon,
+        "before": run.horizon_before,
+        "whole": run.whole,
+        "min_occurrences": retention.min_occurrences,
+        "reference": retention.reference,
+    }
+    if every.is_empty():
+        return 0
+    with warehouse.frames(_cells=every):
+        # Earlier first data move the cohorts that look new only because the data begin there.
+        warehouse.execute(
+            f"""
+            create or replace temp table cells as
+            with known as (
+                select distinct cohort_start, period_no, is_censored
+                from {CELLS}
+                where retention = $retention
+            ),
+
+            stale as (
+                select c.cohort_start
+                from _cells as c
+                left join known as k on c.cohort_start = k.cohort_start and c.period_no = k.period_no
+                where $whole or c.final_at > cast($before as timestamp) or k.is_censored is distinct from c.is_censored
+                union
+                select cohort_start from old_retention_entries
+                union
+                select cohort_start from new_retention_entries
+            )
+
+            select * from _cells where cohort_start in (select cohort_start from stale)
+            """,
+            values,
+        )
+    scope = "retention = $retention"
+    if not run.whole:
+        scope += " and cohort_start in (select cohort_start from cells)"
+    return run.replace(
+        CELLS, warehouse.query(CELLS), values, scope=scope, key="retention, cohort_start, breakdown_value, period_no"
+    )
