@@ -41,8 +41,18 @@ TEND_SECONDS = 1.0
 CHECKPOINT_BYTES = 4 << 20
 BLOCK_BYTES = 8 << 20
 MISSES = 10_000
-# What SQLite says of a file whose pages are not what they were. All else (memory, rights, busy) may pass.
-DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# What SQLite says for want of something outside the file. Anything else that it says of a file means damage.
+PASSING = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+}
+# A row takes more bytes than this, so a segment cannot hold a greater sequence number than its size over it.
+ROW_BYTES = 32
 
 
 class LogFull(Exception):
@@ -283,7 +293,10 @@ class Segment:
         sequence = after
         try:
             with closing(self._read()) as con:
+                greatest = self.size() // ROW_BYTES
                 for row in _rows(con, after):
+                    if not sequence < row[0] <= greatest:
+                        raise sqlite3.DatabaseError(f"sequence number {row[0]} behind {sequence}")
                     for missing in range(sequence + 1, row[0]):
                         yield _damaged(missing, "the chunk is not in its segment")
                     sequence = row[0]
@@ -304,6 +317,7 @@ class Segment:
         with suppress(sqlite3.DatabaseError), closing(self._read()) as con:
             con.execute("select 1 from chunks limit 0")
             end = _end(con)
+            end = end if end is not None and end <= self.size() // ROW_BYTES else None
             sequence, misses = after + 1, 0
             while sequence <= end if end is not None else misses < MISSES:
                 row = _row(con, sequence)
@@ -327,12 +341,21 @@ class Segment:
             )
         except sqlite3.OperationalError as error:
             raise LogUnreadable(f"The segment {self.path} cannot be opened: {error}.") from error
+        con.text_factory = bytes
         return con
 
+    def size(self) -> int:
+        """Bytes of its files."""
+        size = 0
+        for path in (self.path, *_beside(self.path)):
+            with suppress(FileNotFoundError):
+                size += path.stat().st_size
+        return size
+
     def _raise_unless_damaged(self, error: sqlite3.DatabaseError) -> None:
-        # A segment appears whole, so one without its table is damaged as well.
-        is_damage = getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED or "no such table" in str(error)
-        if not is_damage:
+        # Also one without its table is damaged: a segment appears whole.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        if code & 0xFF in PASSING and code != sqlite3.SQLITE_IOERR_SHORT_READ:
             raise LogUnreadable(f"The segment {self.path} cannot be read: {error}.") from error
 
 
@@ -358,11 +381,7 @@ def segments(folder: Path) -> list[Segment]:
 def backlog(folder: Path) -> Backlog:
     """How many segments and bytes a log folder holds, and when the oldest segment was started (aware UTC)."""
     found = segments(folder)
-    byte_n = 0
-    for segment in found:
-        for path in (segment.path, *_beside(segment.path)):
-            with suppress(FileNotFoundError):
-                byte_n += path.stat().st_size
+    byte_n = sum(segment.size() for segment in found)
     oldest_at = datetime.fromtimestamp(found[0].start_ms / 1000, UTC) if found else None
     return Backlog(len(found), byte_n, oldest_at)
 
@@ -414,7 +433,7 @@ def _rows(con: sqlite3.Connection, after: int) -> Iterator[tuple[Any, ...]]:
             f"select {COLUMNS} from chunks where sequence > ? order by sequence", (after,)
         ):
             block.append(row)
-            byte_n += len(row[5])
+            byte_n += len(row[5]) if isinstance(row[5], bytes) else 0
             if byte_n >= BLOCK_BYTES:
                 break
         if not block:
@@ -437,7 +456,7 @@ def _row(con: sqlite3.Connection, sequence: int) -> tuple[Any, ...] | None:
         ).fetchone()
     except sqlite3.DatabaseError:
         return None
-    return row
+    return row if row and row[0] == sequence else None
 
 
 def _chunk(row: tuple[Any, ...]) -> Chunk:
@@ -468,6 +487,7 @@ def _text(at: datetime) -> str:
 
 def _instant(text: object) -> datetime | None:
     try:
-        return datetime.fromisoformat(str(text)).astimezone(UTC)
-    except ValueError:
+        at = datetime.fromisoformat(text.decode()) if isinstance(text, bytes) else None
+        return at.astimezone(UTC) if at else None
+    except (ValueError, OverflowError):
         return None
