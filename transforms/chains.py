@@ -16,6 +16,7 @@ import polars as pl
 
 from transforms.definitions import Funnel
 from transforms.exact_chains import exact_chains
+from transforms.timeline import rows_where
 
 SESSION_CAP_US = 24 * 3600 * 1_000_000
 ROW = pl.UInt32
@@ -93,7 +94,9 @@ def _kinds_of_units(part: pl.DataFrame, funnel: Funnel, slack: int) -> pl.Series
     if funnel.order == "ordered":
         if slack < 0 or not (has_several or (slack > 0 and funnel.step_window_us)):
             return None
-        is_exact = pl.col("near") if slack > 0 and funnel.step_window_us else pl.col("near") & pl.col("several")
+        is_exact = (
+            pl.col("near") if slack > 0 and funnel.step_window_us else pl.col("near") & pl.col("several")
+        )
     elif funnel.order == "strict":
         if slack < 0:
             return None
@@ -104,7 +107,9 @@ def _kinds_of_units(part: pl.DataFrame, funnel: Funnel, slack: int) -> pl.Series
         is_exact = pl.col("several") | (pl.col("near") & pl.lit(slack < 0))
     rows = part.select("unit_id", "at", "steps", several=(steps != 0) & several)
     near = rows if funnel.order == "strict" else rows.filter(steps != 0)
-    tie = (pl.col("unit_id") == pl.col("unit_id").shift()) & (pl.col("at") - pl.col("at").shift() <= max(slack, 0))
+    tie = (pl.col("unit_id") == pl.col("unit_id").shift()) & (
+        pl.col("at") - pl.col("at").shift() <= max(slack, 0)
+    )
     units = (
         near.with_columns(near=tie.fill_null(False))
         .filter(pl.col("near") | pl.col("several"))
@@ -132,7 +137,7 @@ def _ordered(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel, slack: int)
     the earliest next event is right again: two chains to m that cross can swap their tails.
     """
     columns = [has_step(part, step) for step in range(len(funnel.steps))]
-    rows = [column.arg_true() for column in columns]
+    rows = [rows_where(column) for column in columns]
     keys = [part["key"].gather(row) for row in rows]
     limit = part["key"].gather(anchors) + window_us(funnel)
     windows = step_windows(funnel)
@@ -144,13 +149,16 @@ def _ordered(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel, slack: int)
         for step in range(depth - 2, -1, -1):
             following = _search(kept_keys[step + 1], kept_keys[step + 1], kept_keys[step] - slack)
             is_kept = (following - kept_keys[step] <= windows[step]).fill_null(False)
-            kept_keys[step], kept_rows[step] = kept_keys[step].filter(is_kept), kept_rows[step].filter(is_kept)
+            kept_keys[step], kept_rows[step] = (
+                kept_keys[step].filter(is_kept),
+                kept_rows[step].filter(is_kept),
+            )
         can = anchors.is_in(kept_rows[0].implode())
         tried = _earliest(part, anchors, kept_keys, kept_rows, limit, slack)
         done = can & tried[-1].is_not_null()
-        chain = [
-            new.zip_with(done, old) for new, old in zip(tried, chain[:depth], strict=True)
-        ] + chain[depth:]
+        chain = [new.zip_with(done, old) for new, old in zip(tried, chain[:depth], strict=True)] + chain[
+            depth:
+        ]
     return chain
 
 
@@ -167,7 +175,9 @@ def _earliest(
     begin = part["key"].gather(anchors)
     here = begin
     for step in range(1, len(keys)):
-        bound = pl.select(pl.when(here > begin).then(here).when(here <= begin).then(begin)).to_series() - slack
+        bound = (
+            pl.select(pl.when(here > begin).then(here).when(here <= begin).then(begin)).to_series() - slack
+        )
         place = _place(keys[step], bound)
         key = _at(keys[step], place)
         inside = (key <= limit).fill_null(False)
@@ -221,13 +231,14 @@ def _any(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel, _slack: int) ->
     filled = pl.DataFrame({"anchor": anchors.cast(pl.Int64)})
     for step in range(count):
         column = has_step(part, step)
-        rows = column.arg_true()
+        rows = rows_where(column)
         place = _place(part["key"].gather(rows), begin)
         inside = (_at(part["key"].gather(rows), place) <= limit).fill_null(False)
         # The anchor fills its own step and stands first, also before an event of the same time.
         fill = pl.when(column.gather(anchors)).then(-1).when(inside).then(_at(rows.cast(pl.Int64), place))
         filled = filled.with_columns(pl.select(fill.alias(f"row_{step}")).to_series())
-    ordered = filled.select(row=pl.concat_list(f"row_{step}" for step in range(count)).list.sort(nulls_last=True))
+    in_order = pl.concat_arr(f"row_{step}" for step in range(count)).arr.to_list().list.sort(nulls_last=True)
+    ordered = filled.select(row=in_order)
     chain, here = [anchors], begin
     is_on = pl.repeat(True, anchors.len(), dtype=pl.Boolean, eager=True)
     for step in range(1, count):

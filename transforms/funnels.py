@@ -6,7 +6,7 @@ import polars as pl
 
 from transforms.chains import ROW, Chain, find_chains, has_step, step_windows, window_us
 from transforms.definitions import Funnel
-from transforms.timeline import lay_out
+from transforms.timeline import lay_out, rows_where
 
 SESSION_REACH_US = 24 * 3600 * 1_000_000 + 1_800_000_000
 ATTEMPTS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -61,7 +61,7 @@ def _attempts_of_part(part: pl.DataFrame, funnel: Funnel, horizon_us: int) -> pl
         chosen.with_columns(*times, breakdown_value=_breakdown(part, rows, chosen["depth"], funnel))
         .with_columns(
             entered_at=pl.col("at_0"),
-            step_at=pl.concat_list(f"at_{step}" for step in range(count)),
+            step_at=pl.concat_arr(f"at_{step}" for step in range(count)).arr.to_list(),
             is_excluded=pl.col("hit").is_not_null(),
         )
         .with_columns(
@@ -76,7 +76,7 @@ def _attempts_of_part(part: pl.DataFrame, funnel: Funnel, horizon_us: int) -> pl
 def _anchors(part: pl.DataFrame, funnel: Funnel) -> pl.Series:
     """Rows where an attempt may begin: the first of each period, or all where a later one may count."""
     is_anchor = part["steps"] != 0 if funnel.order == "any" else has_step(part, 0)
-    anchors = (is_anchor & part["period_start"].is_not_null()).arg_true().cast(ROW)
+    anchors = rows_where(is_anchor & part["period_start"].is_not_null())
     if funnel.counting == "totals" or funnel.reentry == "optimized":
         return anchors
     return anchors.filter(_is_first_of_period(part.select("unit_id", "period_start")[anchors]))
@@ -94,10 +94,12 @@ def _hits(part: pl.DataFrame, tried: pl.DataFrame, funnel: Funnel) -> pl.Series:
     go on.
     """
     hit = pl.repeat(None, tried.height, dtype=ROW, eager=True)
+    if not funnel.exclude:
+        return hit
     windows = step_windows(funnel)
     key = [part["key"].gather(tried[f"row_{step}"]) for step in range(len(funnel.steps))]
     for number, exclude in enumerate(funnel.exclude):
-        rows = part.select((pl.col("excludes") & (1 << number)) != 0).to_series().arg_true().cast(ROW)
+        rows = rows_where(part.select((pl.col("excludes") & (1 << number)) != 0).to_series())
         if rows.is_empty():
             continue
         keys = part["key"].gather(rows)
@@ -148,7 +150,7 @@ def _totals(part: pl.DataFrame, tried: pl.DataFrame, funnel: Funnel) -> pl.Serie
     number = pl.int_range(tried.height, dtype=ROW, eager=True)
     period = _is_first_of_period(tried).cum_sum()
     following = pl.select(pl.max_horizontal(over, number + 1)).to_series()
-    walking = _is_first_of_period(tried).arg_true().cast(ROW)
+    walking = rows_where(_is_first_of_period(tried))
     met = [walking]
     while walking.len():
         ahead = following.gather(walking)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from transforms.definitions import Journey, PageRule
-from transforms.timeline import lay_out
+from transforms.timeline import lay_out, rows_where
 
 EXIT, MORE = "(exit)", "(more)"
 EDGES: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -66,15 +66,14 @@ def walk(nodes: pl.DataFrame, journey: Journey) -> Walked:
     Out: edges (columns EDGES; step_no from 1; seconds between the first times of both nodes, null to (exit) and
     (more)) and paths (columns PATHS; unit_id and date name a path).
     """
-    nodes = _wanted(nodes, journey)
+    nodes = _wanted(nodes, journey).rechunk()
     nothing = Walked(pl.DataFrame(schema=EDGES), pl.DataFrame(schema=PATHS), 0)
     if nodes.is_empty():
         return nothing
     if journey.scope == "person":
         rows, left_out_n = _ways_of_persons(nodes, journey)
     else:
-        first = (pl.col("unit_id") != pl.col("unit_id").shift()).fill_null(True)
-        rows, left_out_n = nodes.with_columns(way=first.cum_sum(), until=pl.lit(None, pl.Int64)), 0
+        rows, left_out_n = nodes.with_columns(way=pl.col("unit_id").rle_id(), until=pl.lit(None, pl.Int64)), 0
     if rows.is_empty():
         return nothing._replace(left_out_n=left_out_n)
     rows = _collapse(rows)
@@ -85,7 +84,7 @@ def walk(nodes: pl.DataFrame, journey: Journey) -> Walked:
     steps = steps.with_columns(
         rows["node"].gather(steps["row"]).alias("from_node"), rows["at"].gather(steps["row"]).alias("from_at")
     )
-    return Walked(_edges(steps), _paths(steps), left_out_n + lost_n)
+    return Walked(_edges(steps), _paths(ways, rows["node"], journey.max_steps), left_out_n + lost_n)
 
 
 def _wanted(nodes: pl.DataFrame, journey: Journey) -> pl.DataFrame:
@@ -111,13 +110,22 @@ def _ways_of_persons(nodes: pl.DataFrame, journey: Journey) -> tuple[pl.DataFram
             part.with_row_index("row")
             .filter(is_anchor)
             .filter(
-                ((pl.col("unit_id") != pl.col("unit_id").shift()) | (pl.col("date") != pl.col("date").shift())).fill_null(True)
+                (
+                    (pl.col("unit_id") != pl.col("unit_id").shift())
+                    | (pl.col("date") != pl.col("date").shift())
+                ).fill_null(True)
             )
         )
         if is_backward:
-            begin, stop = part["key"].search_sorted(anchors["key"] - journey.window_us, "left"), anchors["row"] + 1
+            begin, stop = (
+                part["key"].search_sorted(anchors["key"] - journey.window_us, "left"),
+                anchors["row"] + 1,
+            )
         else:
-            begin, stop = anchors["row"], part["key"].search_sorted(anchors["key"] + journey.window_us, "right")
+            begin, stop = (
+                anchors["row"],
+                part["key"].search_sorted(anchors["key"] + journey.window_us, "right"),
+            )
         ways = anchors.select(
             "date",
             "is_open",
@@ -141,13 +149,15 @@ def _ways_of_persons(nodes: pl.DataFrame, journey: Journey) -> tuple[pl.DataFram
 def _collapse(rows: pl.DataFrame) -> pl.DataFrame:
     """Consecutive equal nodes of a way become the first; it starts or ends the way if one of them did."""
     is_first = rows.select(
-        ((pl.col("way") != pl.col("way").shift()) | pl.col("node").ne_missing(pl.col("node").shift())).fill_null(True)
+        (
+            (pl.col("way") != pl.col("way").shift()) | pl.col("node").ne_missing(pl.col("node").shift())
+        ).fill_null(True)
     ).to_series()
-    begin = is_first.arg_true().cast(pl.UInt32)
+    begin = rows_where(is_first)
     stop = pl.concat([begin.slice(1), pl.Series([rows.height], dtype=pl.UInt32)])
     flags = []
     for name in ("is_start", "is_end"):
-        marked = rows[name].arg_true().cast(pl.UInt32)
+        marked = rows_where(rows[name])
         ahead = pl.concat([marked, pl.Series([rows.height], dtype=pl.UInt32)])
         flags.append((ahead.gather(marked.search_sorted(begin, "left")) < stop).alias(name))
     return rows.filter(is_first).with_columns(flags)
@@ -155,7 +165,7 @@ def _collapse(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _cut(rows: pl.DataFrame, journey: Journey) -> tuple[pl.DataFrame, int]:
     """Where each way begins and stops, what comes after its last node, and how many have no start or end."""
-    first = rows.select((pl.col("way") != pl.col("way").shift()).fill_null(True)).to_series().arg_true().cast(pl.UInt32)
+    first = rows_where(rows.select((pl.col("way") != pl.col("way").shift()).fill_null(True)).to_series())
     last = pl.concat([first.slice(1), pl.Series([rows.height], dtype=pl.UInt32)])
     ways = pl.DataFrame({"begin": first, "stop": last})
     if journey.start is not None:
@@ -170,9 +180,13 @@ def _cut(rows: pl.DataFrame, journey: Journey) -> tuple[pl.DataFrame, int]:
     longest = pl.lit(journey.max_steps, pl.UInt32)
     is_long = pl.col("stop") - pl.col("begin") > longest
     if journey.end is not None and journey.start is None:
-        ways = ways.select("stop", begin=pl.when(is_long).then(pl.col("stop") - longest).otherwise("begin"), is_cut=False)
+        ways = ways.select(
+            "stop", begin=pl.when(is_long).then(pl.col("stop") - longest).otherwise("begin"), is_cut=False
+        )
     else:
-        ways = ways.select("begin", stop=pl.when(is_long).then(pl.col("begin") + longest).otherwise("stop"), is_cut=is_long)
+        ways = ways.select(
+            "begin", stop=pl.when(is_long).then(pl.col("begin") + longest).otherwise("stop"), is_cut=is_long
+        )
     head = rows[ways["begin"]]
     is_ended = pl.lit(journey.end is not None)
     ways = ways.with_columns(
@@ -193,7 +207,7 @@ def _cut(rows: pl.DataFrame, journey: Journey) -> tuple[pl.DataFrame, int]:
 
 def _next_marked(marks: pl.Series, after: pl.Series) -> pl.Series:
     """The first marked row at or after each of `after`; past all rows where there is none."""
-    rows = marks.arg_true().cast(pl.UInt32)
+    rows = rows_where(marks)
     ahead = pl.concat([rows, pl.Series([marks.len()], dtype=pl.UInt32)])
     return ahead.gather(rows.search_sorted(after, "left"))
 
@@ -214,9 +228,13 @@ def _edges(steps: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _paths(steps: pl.DataFrame) -> pl.DataFrame:
-    return (
-        steps.group_by("unit_id", "date", "is_converted", maintain_order=True)
-        .agg(path=pl.col("from_node").str.join(" > "))
-        .select(list(PATHS))
-    )
+def _paths(ways: pl.DataFrame, nodes: pl.Series, longest: int) -> pl.DataFrame:
+    begin, stop = ways["begin"], ways["stop"]
+    columns = [
+        nodes.gather(pl.select(pl.when(begin + place < stop).then(begin + place)).to_series()).alias(
+            str(place)
+        )
+        for place in range(min(longest, int(ways.select((pl.col("stop") - pl.col("begin")).max()).item())))
+    ]
+    path = pl.select(pl.concat_str(columns, separator=" > ", ignore_nulls=True)).to_series()
+    return ways.with_columns(path=path).select(list(PATHS))

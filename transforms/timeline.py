@@ -18,7 +18,10 @@ def lay_out(frame: pl.DataFrame, *, margin_us: int) -> Iterator[pl.DataFrame]:
     """
     if frame.is_empty():
         return
-    first = frame.select((pl.col("unit_id") != pl.col("unit_id").shift()).fill_null(True)).to_series().arg_true()
+    frame = frame.rechunk()
+    first = rows_where(
+        frame.select((pl.col("unit_id") != pl.col("unit_id").shift()).fill_null(True)).to_series()
+    )
     last = pl.concat([first.slice(1), pl.Series([frame.height], dtype=first.dtype)]) - 1
     units = pl.DataFrame(
         {"row": first, "begin": frame["at"].gather(first), "end": frame["at"].gather(last)}
@@ -30,7 +33,9 @@ def lay_out(frame: pl.DataFrame, *, margin_us: int) -> Iterator[pl.DataFrame]:
         if part["row"][-1] != first[-1]:
             rows = rows.head(units["row"][int(first.search_sorted(part["row"][-1])) + 1] - part["row"][0])
         shift = part["length"].cum_sum().shift(1, fill_value=0) - part["begin"]
-        unit_no = rows.select(
-            ((pl.col("unit_id") != pl.col("unit_id").shift()).fill_null(True)).cast(pl.UInt32).cum_sum() - 1
-        ).to_series()
-        yield rows.with_columns(key=pl.col("at") + shift.gather(unit_no))
+        yield rows.with_columns(key=pl.col("at") + shift.gather(rows["unit_id"].rle_id()))
+
+
+def rows_where(mask: pl.Series) -> pl.Series:
+    """The numbers of the rows that are true, UInt32 (several times quicker than arg_true)."""
+    return pl.int_range(mask.len(), dtype=pl.UInt32, eager=True).filter(mask)

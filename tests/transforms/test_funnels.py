@@ -10,7 +10,6 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms import timeline
 from transforms.definitions import Exclude, Funnel, Step
 from transforms.funnels import ATTEMPTS, attempts
 
@@ -84,7 +83,9 @@ def ordered_chains(events: list[Event], chain: list[int], funnel: Funnel) -> lis
         if funnel.ties == "strict":
             fits = event.at > before
         else:
-            fits = event.at >= before - funnel.either_within_us and event.at >= first - funnel.either_within_us
+            fits = (
+                event.at >= before - funnel.either_within_us and event.at >= first - funnel.either_within_us
+            )
         if fits and in_windows(events, [*chain, row], funnel):
             found += ordered_chains(events, [*chain, row], funnel)
     return found
@@ -215,7 +216,9 @@ def naive(events: list[Event], funnel: Funnel, horizon: int) -> list[tuple[Any, 
                         len(chain),
                         times + [None] * (len(funnel.steps) - len(chain)),
                         (value or "(none)") if funnel.breakdown else "(all)",
-                        times[0] + widest(funnel) > horizon and len(chain) < len(funnel.steps) and struck is None,
+                        times[0] + widest(funnel) > horizon
+                        and len(chain) < len(funnel.steps)
+                        and struck is None,
                         struck is not None,
                     )
                 )
@@ -225,7 +228,9 @@ def naive(events: list[Event], funnel: Funnel, horizon: int) -> list[tuple[Any, 
 @st.composite
 def histories(draw: st.DrawFn, *, step_n: int, several: bool, longest: int = 7) -> list[Event]:
     events = []
-    masks = st.integers(0, 2**step_n - 1) if several else st.sampled_from([0, *(1 << i for i in range(step_n))])
+    masks = (
+        st.integers(0, 2**step_n - 1) if several else st.sampled_from([0, *(1 << i for i in range(step_n))])
+    )
     for unit in range(draw(st.integers(1, 3))):
         for _ in range(draw(st.integers(0, longest))):
             at = draw(st.integers(0, 45))
@@ -245,7 +250,9 @@ def funnels(draw: st.DrawFn, order: str) -> tuple[Funnel, bool]:
     )
     window = draw(st.integers(0, 25))
     spans = st.integers(1, step_n - 1).flatmap(
-        lambda begin: st.builds(Exclude, event=st.just("x"), from_=st.just(begin), to=st.integers(begin + 1, step_n))
+        lambda begin: st.builds(
+            Exclude, event=st.just("x"), from_=st.just(begin), to=st.integers(begin + 1, step_n)
+        )
     )
     funnel = Funnel(
         name="f",
@@ -273,7 +280,9 @@ def check(funnel: Funnel, events: list[Event], horizon: int) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_default_funnel_equals_search_over_all_chains(data: st.DataObject) -> None:
-    funnel = Funnel(name="f", steps=tuple(Step(event=s) for s in "abc"), window_us=data.draw(st.integers(0, 30)))
+    funnel = Funnel(
+        name="f", steps=tuple(Step(event=s) for s in "abc"), window_us=data.draw(st.integers(0, 30))
+    )
     check(funnel, data.draw(histories(step_n=3, several=False, longest=12)), data.draw(st.integers(0, 60)))
 
 
@@ -281,7 +290,9 @@ def test_default_funnel_equals_search_over_all_chains(data: st.DataObject) -> No
 @given(st.data())
 def test_ordered_funnel_equals_search_over_all_chains(data: st.DataObject) -> None:
     funnel, several = data.draw(funnels("ordered"))
-    check(funnel, data.draw(histories(step_n=len(funnel.steps), several=several)), data.draw(st.integers(0, 60)))
+    check(
+        funnel, data.draw(histories(step_n=len(funnel.steps), several=several)), data.draw(st.integers(0, 60))
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -296,4 +307,6 @@ def test_strict_funnel_equals_search_over_all_orders(data: st.DataObject) -> Non
 @given(st.data())
 def test_any_order_funnel_equals_plain_walk(data: st.DataObject) -> None:
     funnel, several = data.draw(funnels("any"))
-    check(funnel, data.draw(histories(step_n=len(funnel.steps), several=several)), data.draw(st.integers(0, 60)))
+    check(
+        funnel, data.draw(histories(step_n=len(funnel.steps), several=several)), data.draw(st.integers(0, 60))
+    )

@@ -77,7 +77,12 @@ def warehouse() -> Warehouse:
 
 
 def published(
-    warehouse: Warehouse, facts: list[Fact], retention: Retention, first: date, horizon: datetime, timezone: str
+    warehouse: Warehouse,
+    facts: list[Fact],
+    retention: Retention,
+    first: date,
+    horizon: datetime,
+    timezone: str,
 ) -> list[tuple[Any, ...]]:
     found = entries(frame(facts, retention.period, ZoneInfo(timezone)), retention)
     assert dict(found.schema) == ENTRIES
@@ -173,7 +178,9 @@ def naive(
                 inside = [[fact for index, fact in back if begin <= index <= end] for back in members]
                 retained_n = sum(len(back) >= retention.min_occurrences for back in inside)
                 amount = sum(
-                    1.0 if retention.value == "count" else fact.value or 0.0 for back in inside for fact in back
+                    1.0 if retention.value == "count" else fact.value or 0.0
+                    for back in inside
+                    for fact in back
                 )
                 done = over(cohort, begin if retention.mode == "on_or_after" else end) <= horizon
                 base = len(members)
@@ -288,5 +295,10 @@ def test_on_or_after_is_shown_before_it_is_final(warehouse: Warehouse) -> None:
 
 
 def test_a_local_day_ends_at_local_midnight_also_when_the_clock_changes() -> None:
-    grid = cells(definition(period="day", intervals=0), date(2026, 3, 29), datetime(2026, 3, 29, 12), "Europe/Amsterdam")
+    grid = cells(
+        definition(period="day", intervals=0),
+        date(2026, 3, 29),
+        datetime(2026, 3, 29, 12),
+        "Europe/Amsterdam",
+    )
     assert grid["complete_at"].to_list() == [datetime(2026, 3, 29, 22)]  # 23 hours after 23:00 UTC
