@@ -181,6 +181,7 @@ class Publish(Part):
 class WarehouseLimits(Part):
     memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?([KMGT]i?B|%)$")] | None = None
     threads: Annotated[int, Field(ge=1)] | None = None
+    wait: Duration = timedelta(seconds=30)
 
 
 class PageRule(Part):

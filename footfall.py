@@ -167,7 +167,7 @@ def land(
     if source == "kafka":
         raise Failure("Landing from Kafka is not built yet. Leave --from out, or say --from log.")
     with _warehouse(home, settings) as warehouse:
-        typer.echo(_land(home, settings, warehouse))
+        typer.echo(_land(home, settings, warehouse)[1])
 
 
 @app.command()
@@ -183,12 +183,14 @@ def build(
     """Bring the models up to what has landed."""
     settings = _settings(home)
     days = (since.date() if since else None, until.date() if until else None)
+    if dry_run:
+        raise Failure("--dry-run is not built yet. Leave it out.")
     if full and any(days):
         raise Failure("--full makes all dates anew: leave out --since and --until, or --full.")
     if days[0] and days[1] and days[0] > days[1]:
         raise Failure(f"--since {days[0]} must not lie behind --until {days[1]}.")
     with _warehouse(home, settings) as warehouse:
-        typer.echo(_build(home, settings, warehouse, full=full, days=days, dry_run=dry_run))
+        typer.echo(_build(home, settings, warehouse, full=full, days=days)[1])
 
 
 @app.command()
@@ -312,7 +314,10 @@ def doctor(home: Home = HOME) -> None:
 # --- steps ------------------------------------------------------------------------------------------------
 
 
-def _land(home: Path, settings: Config, warehouse: Warehouse) -> str:
+# Each gives whether it found anything to do, and the sentence that says what it did.
+
+
+def _land(home: Path, settings: Config, warehouse: Warehouse) -> tuple[bool, str]:
     from ingest.land import land as land_log
     from ingest.land import release
 
@@ -333,7 +338,8 @@ def _land(home: Path, settings: Config, warehouse: Warehouse) -> str:
     )
     if done.gap_n:
         text += f" {done.gap_n:,} are missing in the log: see raw.gaps."
-    return text + (f" {len(gone)} segments of the log were let go." if gone else "")
+    text += f" {len(gone)} segments of the log were let go." if gone else ""
+    return bool(done.read_n or done.gap_n or gone), text
 
 
 def _build(
@@ -343,8 +349,7 @@ def _build(
     *,
     full: bool = False,
     days: tuple[date | None, date | None] = (None, None),
-    dry_run: bool = False,
-) -> str:
+) -> tuple[bool, str]:
     from transforms.flow import build as build_models
 
     key, began = _key(home), time.monotonic()
@@ -360,14 +365,11 @@ def _build(
             progress=progress,
         )
     if done is None:
-        return f"Nothing to build: nothing has landed. Next: footfall land --home {home}"
-    if dry_run:
-        models = "\n".join(f"  {name}: {row_n:,}" for name, row_n, _ in done.models)
-        return f"Would build from {done.events_n:,} new events:\n{models}" if models else "Nothing to build."
+        return False, f"Nothing to build: nothing has landed. Next: footfall land --home {home}"
     if not done.models:
-        return "Nothing to build: the models are up to date."
+        return False, "Nothing to build: the models are up to date."
     slowest = max(done.models, key=lambda model: model[2])
-    return (
+    return bool(done.events_n or full or any(days)), (
         f"Built {len(done.models)} models from {done.events_n:,} new events "
         f"in {time.monotonic() - began:.1f} s "
         f"(longest: {slowest[0]}, {slowest[2]:.1f} s); complete up to {done.horizon:%Y-%m-%d %H:%M} UTC."
@@ -405,18 +407,14 @@ def _report(home: Path) -> str:
 
 def _round(home: Path, settings: Config, stop: Flag) -> bool:
     """One round of `run`, saying what it did where it did anything; whether it published."""
+    has_changed = False
     with _warehouse(home, settings) as warehouse:
-        for step in (_land, _build):
+        for step in (_land, _build, _publish):
             if stop.is_set():
                 return False
-            said = step(home, settings, warehouse)
-            if not said.startswith(("Landed 0 ", "Nothing")):
+            has_changed, said = step(home, settings, warehouse)
+            if has_changed:
                 typer.echo(f"{_clock()} {said}")
-        if stop.is_set():
-            return False
-        has_changed, said = _publish(home, settings, warehouse)
-    if has_changed:
-        typer.echo(f"{_clock()} {said}")
     return has_changed
 
 
@@ -631,7 +629,10 @@ def _warehouse(home: Path, settings: Config) -> Iterator[Warehouse]:
 
     limits = settings.warehouse
     warehouse = open_warehouse(
-        home / "warehouse.duckdb", memory_limit=limits.memory_limit, threads=limits.threads
+        home / "warehouse.duckdb",
+        wait_s=limits.wait.total_seconds(),
+        memory_limit=limits.memory_limit,
+        threads=limits.threads,
     )
     try:
         yield warehouse
