@@ -1,11 +1,12 @@
 """The walk along the steps of a funnel: for every anchor the chain of events that goes deepest.
 
-Each finder takes one part of the time axis (timeline.lay_out; columns key, at, steps and unit_id), the rows of
-the anchors in it, and gives one series of row numbers per step: the anchor, then the events reached, null after
-the depth. Among the chains of greatest depth it reports the one that is earliest at e2, then e3, and so on.
+Each finder takes one part of the time axis (timeline.lay_out; columns key, at, steps and unit_id), the rows
+of the anchors in it, and gives one series of row numbers per step: the anchor, then the events reached, null
+after the depth. Among the chains of greatest depth it reports the one that is earliest at e2, then e3, and so
+on.
 
-Two events are in order when the second is at most `slack` before the first and, by the same measure, not before
-the anchor: 0 for ties "either", -1 µs for "strict", `either_within` where that is set.
+Two events are in order when the second is at most `slack` before the first and, by the same measure, not
+before the anchor: 0 for ties "either", -1 µs for "strict", `either_within` where that is set.
 """
 
 from __future__ import annotations
@@ -133,8 +134,8 @@ def _kinds_of_units(part: pl.DataFrame, funnel: Funnel, slack: int) -> pl.Series
 def _ordered(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel, slack: int) -> Chain:
     """Without step windows the earliest next event is always right: one forward search a step.
 
-    With them, for each depth m, events from which m cannot be reached are left out first (from the back), then
-    the earliest next event is right again: two chains to m that cross can swap their tails.
+    With them, for each depth m, events from which m cannot be reached are left out first (from the back),
+    then the earliest next event is right again: two chains to m that cross can swap their tails.
     """
     columns = [has_step(part, step) for step in range(len(funnel.steps))]
     rows = [rows_where(column) for column in columns]

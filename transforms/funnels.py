@@ -90,8 +90,8 @@ def _is_first_of_period(frame: pl.DataFrame) -> pl.Series:
 def _hits(part: pl.DataFrame, tried: pl.DataFrame, funnel: Funnel) -> pl.Series:
     """The row of the first exclude event that hits each chain, null for none.
 
-    A hit lies later than e_from and earlier than e_to; where e_to is not reached, as long as the attempt could
-    go on.
+    A hit lies later than e_from and earlier than e_to; where e_to is not reached, as long as the attempt
+    could go on.
     """
     hit = pl.repeat(None, tried.height, dtype=ROW, eager=True)
     if not funnel.exclude:

@@ -59,12 +59,13 @@ def walk(nodes: pl.DataFrame, journey: Journey) -> Walked:
     """The path of every unit and its edges.
 
     `nodes`, sorted by (unit_id, at, the rest of the total order): unit_id Int64 (session; person for scope =
-    person), date Date (of the session's start; scope = person: of the row), at Int64 µs, node String (cleaned),
-    is_start, is_end Boolean, converted_at Int64 µs (a key event of the unit at or after the row: the next one, or
-    for sessions the last; null: none), is_open Boolean (the visit may go on; scope = person: at + window > H).
+    person), date Date (of the session's start; scope = person: of the row), at Int64 µs, node String
+    (cleaned), is_start, is_end Boolean, converted_at Int64 µs (a key event of the unit at or after the row:
+    the next one, or for sessions the last; null: none), is_open Boolean (the visit may go on; scope = person:
+    at + window > H).
 
-    Out: edges (columns EDGES; step_no from 1; seconds between the first times of both nodes, null to (exit) and
-    (more)) and paths (columns PATHS; unit_id and date name a path).
+    Out: edges (columns EDGES; step_no from 1; seconds between the first times of both nodes, null to (exit)
+    and (more)) and paths (columns PATHS; unit_id and date name a path).
     """
     nodes = _wanted(nodes, journey).rechunk()
     nothing = Walked(pl.DataFrame(schema=EDGES), pl.DataFrame(schema=PATHS), 0)

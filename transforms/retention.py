@@ -43,13 +43,15 @@ def last_index(retention: Retention) -> int:
 def entries(facts: pl.DataFrame, retention: Retention) -> pl.DataFrame:
     """One row per member of a cohort and period with returns, and one row per member with period_no -1.
 
-    `facts`, sorted by (person_id, at, the rest of the total order): person_id Int64 (who counts at all: no `daily`
-    ids for first_ever), at Int64 µs, period_no_abs Int64 (the local period's number, consecutive), period_start
-    Date, is_start, is_return Boolean, value Float64, breakdown String. For first_ever a person's whole history.
+    `facts`, sorted by (person_id, at, the rest of the total order): person_id Int64 (who counts at all: no
+    `daily` ids for first_ever), at Int64 µs, period_no_abs Int64 (the local period's number, consecutive),
+    period_start Date, is_start, is_return Boolean, value Float64, breakdown String. For first_ever a person's
+    whole history.
 
-    Out, columns ENTRIES, sorted by person, cohort and period_no: entry_at µs; period_no 0 to K is the index of the
-    period after entry, whatever the mode (cells add them up); occurrence_n return events in it, none before the
-    entry event, which itself counts if it matches; value their sum, or their number for value = count.
+    Out, columns ENTRIES, sorted by person, cohort and period_no: entry_at µs; period_no 0 to K is the index
+    of the period after entry, whatever the mode (cells add them up); occurrence_n return events in it, none
+    before the entry event, which itself counts if it matches; value their sum, or their number for value =
+    count.
     """
     is_rolling = retention.clock == "rolling_24h"
     length = DAYS[retention.period] * DAY_US if is_rolling else 1
@@ -111,11 +113,12 @@ def _entries_of_part(part: pl.DataFrame, retention: Retention, length: int, span
 def cells(
     retention: Retention, first_date: date, horizon: datetime, timezone: str, *, last_date: date | None = None
 ) -> pl.DataFrame:
-    """Every cell from the cohort of `first_date` to that of the horizon's local date (or of `last_date` if later).
+    """Every cell from the cohort of `first_date` to the horizon's local date, or to `last_date` if later.
 
-    `horizon` is UTC without zone. Columns CELLS: the cell period_no adds up the indexes from_no to to_no: for exact k
-    alone, for on_or_after k to K, for brackets period_no 0 is index 0 and 1, 2, … are the brackets in order.
-    Instants are UTC: complete_at when the last member's index is over, final_at when nothing can be added.
+    `horizon` is UTC without zone. Columns CELLS: the cell period_no adds up the indexes from_no to to_no: for
+    exact k alone, for on_or_after k to K, for brackets period_no 0 is index 0 and 1, 2, … are the brackets in
+    order. Instants are UTC: complete_at when the last member's index is over, final_at when nothing can be
+    added.
     """
     zone = ZoneInfo(timezone)
     until = horizon.replace(tzinfo=UTC).astimezone(zone).date()

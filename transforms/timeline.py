@@ -14,7 +14,8 @@ def lay_out(frame: pl.DataFrame, *, margin_us: int) -> Iterator[pl.DataFrame]:
 
     `frame` has unit_id and at (Int64 microseconds) and is sorted by them. Within a unit, differences of keys
     are differences of times; a key of another unit is always further than `margin_us` away. The axis holds
-    2^61 microseconds, so many units come in several parts, each with whole units; an empty frame gives no part.
+    2^61 microseconds, so many units come in several parts, each with whole units; an empty frame gives no
+    part.
     """
     if frame.is_empty():
         return

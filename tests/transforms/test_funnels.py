@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-from itertools import permutations, product
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise, permutations, product
 from typing import Any, NamedTuple
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.definitions import Exclude, Funnel, Step
-from transforms.funnels import ATTEMPTS, attempts
+from transforms.chains import window_us
+from transforms.definitions import DAY_US, MINUTE_US, Exclude, Funnel, Step
+from transforms.funnels import ATTEMPTS, attempts, complete_after_us
+from transforms.timeline import lay_out
+from warehouse import Warehouse, open_warehouse
 
 FIRST = date(2026, 3, 1)
 PERIOD_US = 20
@@ -92,7 +96,7 @@ def ordered_chains(events: list[Event], chain: list[int], funnel: Funnel) -> lis
 
 
 def strict_chains(events: list[Event], anchor: int, funnel: Funnel) -> list[list[int]]:
-    """Every order in which events of one instant could have come; neighbours in it are neighbours in a chain."""
+    """Every order in which events of one instant could have come; a chain is a stretch of it."""
     instants: dict[int, list[int]] = {}
     for row, event in enumerate(events):
         instants.setdefault(event.at, []).append(row)
@@ -108,7 +112,7 @@ def strict_chains(events: list[Event], anchor: int, funnel: Funnel) -> list[list
             if len(chain) < length:
                 break
             times = [events[row].at for row in chain]
-            rises = all(a < b for a, b in zip(times, times[1:], strict=False)) or funnel.ties != "strict"
+            rises = all(a < b for a, b in pairwise(times)) or funnel.ties != "strict"
             matches = all(events[row].steps >> step & 1 for step, row in enumerate(chain))
             if rises and matches and in_windows(events, chain, funnel):
                 found.append(chain)
@@ -195,7 +199,7 @@ def naive(events: list[Event], funnel: Funnel, horizon: int) -> list[tuple[Any, 
                 chosen = judged[:1]
             else:
                 chosen = sorted(judged, key=lambda one: (one[2] is None, len(one[1]), one[0]))[-1:]
-            for anchor, chain, struck in chosen:
+            for _, chain, struck in chosen:
                 times = [mine[row].at for row in chain]
                 values = [mine[row].breakdown for row in chain]
                 where = funnel.breakdown_from
@@ -310,3 +314,222 @@ def test_any_order_funnel_equals_plain_walk(data: st.DataObject) -> None:
     check(
         funnel, data.draw(histories(step_n=len(funnel.steps), several=several)), data.draw(st.integers(0, 60))
     )
+
+
+DAY = date(2026, 3, 1)
+
+
+def depth(times: list[tuple[str, int]], **more: Any) -> tuple[int, list[int | None]]:
+    """Depth and reported chain of one person's only attempt in the funnel a > b > c."""
+    steps = [Step(event=name) for name in more.pop("steps", "abc")]
+    events = [
+        Event(1, at, sum(1 << bit for bit, step in enumerate(steps) if step.event == name), 0, None, DAY)
+        for name, at in times
+    ]
+    found = attempts(frame(events), Funnel("f", tuple(steps), **more), horizon_us=10**9)
+    assert found.height == 1
+    return found["depth"][0], found["step_at"].to_list()[0]
+
+
+def test_window_counts_from_the_first_step_and_includes_its_end() -> None:
+    times = [("a", 0), ("b", 6), ("c", 10)]
+    assert depth(times, window_us=10) == (3, [0, 6, 10])
+    assert depth(times, window_us=9) == (2, [0, 6, None])
+
+
+def test_step_windows_may_need_a_later_event_than_the_next() -> None:
+    # The first "b" is too early for "c": the second one goes deeper, and is the one reported.
+    times = [("a", 0), ("b", 1), ("b", 5), ("c", 8)]
+    assert depth(times, window_us=None, step_window_us=(5, 3)) == (3, [0, 5, 8])
+
+
+def test_tied_events_count_in_either_order_unless_ties_are_strict() -> None:
+    times = [("c", 5), ("b", 5), ("a", 5)]
+    assert depth(times, window_us=10) == (3, [5, 5, 5])
+    assert depth(times, window_us=10, ties="strict") == (1, [5, None, None])
+    assert depth([("b", 3), ("a", 5), ("c", 9)], window_us=10, either_within_us=2) == (3, [5, 3, 9])
+
+
+def test_one_event_fills_one_step() -> None:
+    assert depth([("a", 0), ("b", 1)], steps="aba", window_us=10)[0] == 2
+    assert depth([("a", 0)], steps="aa", window_us=10)[0] == 1
+    assert depth([("a", 0), ("a", 0)], steps="aa", window_us=10)[0] == 2
+
+
+def test_strict_order_allows_nothing_between_and_no_repeat() -> None:
+    assert depth([("a", 0), ("x", 1), ("b", 2)], order="strict", window_us=10)[0] == 1
+    assert depth([("a", 0), ("b", 1), ("b", 2), ("c", 3)], order="strict", window_us=10)[0] == 2
+
+
+def test_any_order_fills_steps_as_they_come() -> None:
+    assert depth([("c", 0), ("a", 1), ("b", 3)], order="any", window_us=10) == (3, [0, 1, 3])
+
+
+def test_reentry_first_keeps_the_first_anchor_and_optimized_the_deepest_then_latest() -> None:
+    times = [("a", 0), ("a", 5), ("a", 6), ("b", 12)]
+    assert depth(times, window_us=8) == (1, [0, None, None])
+    assert depth(times, window_us=8, reentry="optimized") == (2, [6, 12, None])
+
+
+def test_totals_begin_again_after_a_conversion_or_the_end_of_a_window() -> None:
+    steps = tuple(Step(event=name) for name in "ab")
+    events = [
+        Event(1, at, mask, 0, None, DAY) for at, mask in [(0, 1), (1, 1), (2, 2), (3, 1), (8, 1), (9, 1)]
+    ]
+    found = attempts(frame(events), Funnel("f", steps, window_us=5, counting="totals"), horizon_us=11)
+    assert found.select("entered_at", "depth", "is_open").rows() == [
+        (0, 2, False),
+        (3, 1, False),
+        (9, 1, True),
+    ]
+
+
+def test_excluded_attempt_is_hit_strictly_between_its_steps() -> None:
+    def is_excluded(at: int) -> bool:
+        steps = tuple(Step(event=name) for name in "abc")
+        events = sorted([(0, 1, 0), (4, 2, 0), (8, 4, 0), (at, 0, 1)])
+        funnel = Funnel("f", steps, window_us=20, exclude=(Exclude("x", 2, 3),))
+        rows = [Event(1, at, mask, hits, None, DAY) for at, mask, hits in events]
+        return bool(attempts(frame(rows), funnel, horizon_us=0)["is_excluded"][0])
+
+    assert [at for at in range(10) if is_excluded(at)] == [5, 6, 7]
+
+
+def test_attempts_of_different_periods_are_judged_alone() -> None:
+    # One purchase converts both days' attempts.
+    days = [DAY, DAY + timedelta(days=1), DAY + timedelta(days=1)]
+    events = [
+        Event(1, at, mask, 0, None, day)
+        for (at, mask), day in zip([(0, 1), (5, 1), (7, 2)], days, strict=True)
+    ]
+    found = attempts(frame(events), Funnel("f", (Step("a"), Step("b")), window_us=10), horizon_us=99)
+    assert found.select("period_start", "depth").rows() == [(days[0], 2), (days[1], 2)]
+
+
+def test_window_is_the_tightest_limit_and_a_session_gives_at_most_a_day() -> None:
+    three = (Step("a"), Step("b"), Step("c"))
+    assert window_us(Funnel("f", three, window_us=100, step_window_us=(30, 40))) == 70
+    assert window_us(Funnel("f", three, window_us=100, step_window_us=(30,))) == 60
+    assert window_us(Funnel("f", three, unit="session")) == DAY_US
+    assert complete_after_us(Funnel("f", three, unit="session")) == DAY_US + 30 * MINUTE_US
+    with pytest.raises(ValueError, match="set window or step_window"):
+        window_us(Funnel("f", three, window_us=None))
+
+
+def test_units_too_far_apart_for_one_axis_come_in_parts_with_the_same_result() -> None:
+    far = 2**60
+    events = [
+        Event(unit, at, mask, 0, None, DAY)
+        for unit in range(7)
+        for at, mask in [(-far, 1), (-far + 5, 2), (far, 1), (far + 5, 2)]
+    ]
+    funnel = Funnel("f", (Step("a"), Step("b")), window_us=10, counting="totals")
+    assert len(list(lay_out(frame(events), margin_us=10))) > 1
+    found = attempts(frame(events), funnel, horizon_us=0)
+    assert found["step_at"].to_list() == [[-far, -far + 5], [far, far + 5]] * 7
+
+
+# The cells.
+
+
+def cells(
+    warehouse: Warehouse, events: list[Event], funnel: Funnel, horizon: datetime
+) -> list[dict[str, Any]]:
+    found = attempts(frame(events), funnel, horizon_us=int(horizon.replace(tzinfo=UTC).timestamp() * 1e6))
+    rows = found.with_columns(
+        pl.col("entered_at").cast(pl.Datetime("us")),
+        pl.col("step_at").cast(pl.List(pl.Datetime("us"))),
+        funnel=pl.lit(funnel.name),
+        person_id=pl.col("unit_id"),
+    )
+    warehouse.execute("delete from marts.funnel_attempts")
+    warehouse.execute("delete from marts.funnel_steps")
+    warehouse.insert_frame("marts.funnel_attempts", rows)
+    starts = [DAY + timedelta(days=day) for day in range(3)]
+    ends = [datetime.combine(start + timedelta(days=1), datetime.min.time()) for start in starts]
+    labels = [step.label for step in funnel.steps]
+    with warehouse.frames(
+        cells=pl.DataFrame({"period_start": starts, "period_end_at": ends}),
+        steps=pl.DataFrame({"step_no": range(1, len(labels) + 1), "step_name": labels}),
+    ):
+        warehouse.insert(
+            "marts.funnel_steps",
+            {
+                "funnel": funnel.name,
+                "period": "day",
+                "horizon": horizon,
+                "complete_after": timedelta(microseconds=complete_after_us(funnel)),
+            },
+        )
+    return warehouse.frame(
+        "select * from marts.funnel_steps order by period_start, breakdown_value, step_no"
+    ).to_dicts()
+
+
+def us(day: int, second: int) -> int:
+    return int(datetime(2026, 3, 1 + day, tzinfo=UTC).timestamp() + second) * 1_000_000
+
+
+def test_cells_count_steps_times_and_bounds_and_hold_back_what_is_not_over() -> None:
+    funnel = Funnel("f", (Step("a"), Step("b")), window_us=DAY_US)
+    seconds = [10, 20, 40, None]
+    events = []
+    for unit, second in enumerate(seconds):
+        events.append(Event(unit, us(0, 0), 1, 0, None, DAY))
+        if second is not None:
+            events.append(Event(unit, us(0, second), 2, 0, None, DAY))
+    events.append(Event(9, us(2, 1), 1, 0, None, DAY + timedelta(days=2)))
+    warehouse = open_warehouse(None)
+    rows = cells(warehouse, events, funnel, datetime(2026, 3, 4))
+    assert len(rows) == 6
+    first, second = rows[0], rows[1]
+    assert (first["reached_n"], second["reached_n"], second["step_pct"], second["overall_pct"]) == (
+        4,
+        3,
+        0.75,
+        0.75,
+    )
+    # Wilson, 3 of 4, z = 1.959964.
+    assert second["overall_lo"] == pytest.approx(0.300642, abs=1e-6)
+    assert second["overall_hi"] == pytest.approx(0.954413, abs=1e-6)
+    assert (second["from_start_median_s"], second["from_start_p90_s"], second["from_prev_median_s"]) == (
+        20,
+        36,
+        20,
+    )
+    # Nobody entered on the second day.
+    assert [(row["breakdown_value"], row["reached_n"], row["overall_pct"]) for row in rows[2:4]] == [
+        ("(all)", 0, None),
+        ("(all)", 0, None),
+    ]
+    # The windows of the third day are not over.
+    assert [
+        (row["reached_n"], row["reached_n_to_date"], row["open_n"], row["is_complete"]) for row in rows[4:]
+    ] == [
+        (None, 1, 1, False),
+        (None, 0, 1, False),
+    ]
+    # With the end of the last window the row is complete.
+    rows = cells(warehouse, events, funnel, datetime(2026, 3, 5))
+    assert [(row["reached_n"], row["open_n"], row["is_complete"]) for row in rows[4:]] == [
+        (1, 0, True),
+        (0, 0, True),
+    ]
+
+
+def test_cells_leave_excluded_attempts_out_of_every_step_and_split_by_breakdown() -> None:
+    funnel = Funnel(
+        "f", (Step("a"), Step("b")), window_us=DAY_US, exclude=(Exclude("x", 1, 2),), breakdown="country"
+    )
+    events = [
+        Event(1, us(0, 0), 1, 0, "nl", DAY),
+        Event(1, us(0, 5), 0, 1, "nl", DAY),
+        Event(1, us(0, 9), 2, 0, "nl", DAY),
+        Event(2, us(0, 0), 1, 0, None, DAY),
+    ]
+    rows = cells(open_warehouse(None), events, funnel, datetime(2026, 3, 9))
+    found = [
+        (row["breakdown_value"], row["step_no"], row["reached_n"], row["excluded_n"]) for row in rows[:4]
+    ]
+    assert found == [("(none)", 1, 1, 0), ("(none)", 2, 0, 0), ("nl", 1, 0, 1), ("nl", 2, 0, 1)]
+    assert rows[2]["overall_pct"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -124,7 +125,7 @@ def test_person_scope_has_one_path_per_person_and_date_within_the_window() -> No
         Node(1, 45 * HOUR, "d", date=next_day),
     ]
     walked = walk(frame(nodes), Journey("j", start=START, scope="person", window_us=24 * HOUR))
-    # The window of the first day's path ends, inclusively, at 44 h; the second "a" collapses into the first there.
+    # The window of the first day's path ends, inclusively, at 44 h; in it the second "a" collapses.
     assert walked.paths.rows() == [(1, FIRST, "a > c", False), (1, next_day, "a > c > d", False)]
     back = Journey("j", end=END, scope="person", window_us=24 * HOUR)
     goal = [*nodes, Node(1, 54 * HOUR, "z", is_end=True, date=FIRST + timedelta(days=2))]
@@ -190,7 +191,7 @@ def one_way(nodes: list[Node], journey: Journey, until: int | None) -> tuple[Any
             way, last = way[: journey.max_steps], "(more)"
     found = [
         (number, here.node, there.node, (there.at - here.at) / 1e6)
-        for number, (here, there) in enumerate(zip(way, way[1:], strict=False), 1)
+        for number, (here, there) in enumerate(pairwise(way), 1)
     ]
     if last:
         found.append((len(way), way[-1].node, last, None))
