@@ -7,7 +7,10 @@ function channels(section, state) {
   const range = data.period.ranges.find((one) => one.key === state.range);
   const sums = data.channels.sums[state.source][state.range];
   const trend = data.channels.trend[state.source];
-  if (!sums.channel.length) return section.append(empty(`No session began in ${span(range.since, range.until)}: choose a longer range.`));
+  if (!sums.channel.length)
+    return section.append(
+      empty(`No session began in ${span(range.since, range.until)}: choose a longer range.`),
+    );
   const colourOf = (name) => {
     const at = trend.channels.indexOf(name);
     return `var(--series-${at < 0 || name === "(other)" ? 8 : at + 1})`;
@@ -15,28 +18,69 @@ function channels(section, state) {
   const skip = Math.max(0, (asDate(range.since) - asDate(data.period.first)) / 86400000);
   const buckets = inBuckets(trend, skip);
   section.append(
-    el("div", { class: "card" },
+    el(
+      "div",
+      { class: "card" },
       el("div", { class: "card-head" }, el("h3", {}, `Sessions by channel and ${buckets.name}`)),
-      el("div", { class: "legend" }, trend.channels.map((name) => el("span", {}, mark(colourOf(name)), outside(name)))),
+      el(
+        "div",
+        { class: "legend" },
+        trend.channels.map((name) => el("span", {}, mark(colourOf(name)), outside(name))),
+      ),
       chart(`Sessions by channel and ${buckets.name}`, 240, (colours) => ({
         grid: plot(),
         xAxis: { ...categories(colours, buckets.starts, dayShort), boundaryGap: true },
-        yAxis: values(colours, compact, { minInterval: 1 }),
-        tooltip: { ...tip(colours, (points) => tipBox(buckets.title(points[0].dataIndex), [
-          ...trend.channels.map((name, at) => [name, buckets.sessions[at][points[0].dataIndex], colours.series[name === "(other)" ? 7 : at]])
-            .filter(([, n]) => n).sort((a, b) => b[1] - a[1]).map(([name, n, colour]) => [name, count(n), colour]),
-          ["All", count(buckets.sessions.reduce((n, one) => n + one[points[0].dataIndex], 0))]])), axisPointer: { type: "shadow", shadowStyle: { color: colours.faint, opacity: 0.15 } } },
-        series: trend.channels.map((name, at) => ({ type: "bar", stack: "all", data: buckets.sessions[at], barCategoryGap: "18%", barMaxWidth: 34, itemStyle: { color: colours.series[name === "(other)" ? 7 : at] }, emphasis: { disabled: true } })),
+        yAxis: values(colours, (n) => tick.format(n), { minInterval: 1 }),
+        tooltip: {
+          ...tip(colours, (points) =>
+            tipBox(buckets.title(points[0].dataIndex), [
+              ...trend.channels
+                .map((name, at) => [
+                  name,
+                  buckets.sessions[at][points[0].dataIndex],
+                  colours.series[name === "(other)" ? 7 : at],
+                ])
+                .filter(([, n]) => n)
+                .sort((a, b) => b[1] - a[1])
+                .map(([name, n, colour]) => [name, count(n), colour]),
+              ["All", count(buckets.sessions.reduce((n, one) => n + one[points[0].dataIndex], 0))],
+            ]),
+          ),
+          axisPointer: { type: "shadow", shadowStyle: { color: colours.faint, opacity: 0.15 } },
+        },
+        series: trend.channels.map((name, at) => ({
+          type: "bar",
+          stack: "all",
+          data: buckets.sessions[at],
+          barCategoryGap: "18%",
+          barMaxWidth: 34,
+          itemStyle: { color: colours.series[name === "(other)" ? 7 : at] },
+          emphasis: { disabled: true },
+        })),
       })),
-      twin(`Sessions by channel and ${buckets.name}, newest first`, [
-        { label: buckets.name === "day" ? "Date" : "Seven days from", text: (at) => day(buckets.starts[at]) },
-        ...trend.channels.map((name, of) => ({ label: name, number: true, text: (at) => count(buckets.sessions[of][at]) })),
-      ], buckets.starts.map((_, at) => at).reverse()),
+      twin(
+        `Sessions by channel and ${buckets.name}, newest first`,
+        [
+          {
+            label: buckets.name === "day" ? "Date" : "Seven days from",
+            text: (at) => day(buckets.starts[at]),
+          },
+          ...trend.channels.map((name, of) => ({
+            label: name,
+            number: true,
+            text: (at) => count(buckets.sessions[of][at]),
+          })),
+        ],
+        buckets.starts.map((_, at) => at).reverse(),
+      ),
     ),
     el("div", { class: "card" }, breakdown("Channel", sums.channel, range, colourOf, true)),
-    el("div", { class: "pair" },
+    el(
+      "div",
+      { class: "pair" },
       el("div", { class: "card" }, breakdown("Device", sums.device, range)),
-      el("div", { class: "card" }, breakdown("Country", sums.country, range))),
+      el("div", { class: "card" }, breakdown("Country", sums.country, range)),
+    ),
   );
 }
 
@@ -50,8 +94,13 @@ function inBuckets(trend, skip) {
   return {
     name: size === 1 ? "day" : "week",
     starts: starts.map((at) => addDays(data.period.first, at)),
-    title: (at) => (size === 1 ? weekday(addDays(data.period.first, starts[at])) : span(addDays(data.period.first, starts[at]), addDays(data.period.first, starts[at] + 6))),
-    sessions: trend.sessions.map((one) => starts.map((at) => one.slice(at, at + size).reduce((a, b) => a + b, 0))),
+    title: (at) =>
+      size === 1
+        ? weekday(addDays(data.period.first, starts[at]))
+        : span(addDays(data.period.first, starts[at]), addDays(data.period.first, starts[at] + 6)),
+    sessions: trend.sessions.map((one) =>
+      starts.map((at) => one.slice(at, at + size).reduce((a, b) => a + b, 0)),
+    ),
   };
 }
 
@@ -59,17 +108,70 @@ function breakdown(name, rows, range, colourOf, isWhole = false) {
   const all = rows.reduce((n, row) => n + row.session_n, 0);
   const most = Math.max(...rows.map((row) => row.session_n), 1);
   const rate = (part, whole) => (data.period.complete && whole ? part / whole : null);
-  return table(`${name === "Country" ? "Countries" : `${name}s`}, ${span(range.since, range.until)}`, [
-    { label: name, cell: (row) => el("span", { class: "named" }, colourOf ? mark(colourOf(row.value)) : null, outside(row.value)) },
-    { label: "Sessions", number: true, cell: (row) => el("span", { class: "bar-cell", "--share": `${(row.session_n / most) * 100}%`, "--colour": colourOf ? colourOf(row.value) : null }, el("span", {}, count(row.session_n))) },
-    { label: "Share", number: true, text: (row) => share(row.session_n / all) },
-    ...(range.before_since ? [{ label: "Change", number: true, cell: (row) => delta(row.before_n ? change(row.session_n, row.before_n) : ["new", "same"]) }] : []),
-    ...(isWhole ? [
-      { label: "Engaged", number: true, text: (row) => share(rate(row.engaged_session_n, row.closed_session_n)) },
-      { label: "Bounce", number: true, text: (row) => share(rate(row.bounce_n, row.page_session_n)) },
-    ] : []),
-    { label: "Conversion", number: true, text: (row) => share(rate(row.converted_session_n, row.closed_session_n)) },
-    ...(isWhole ? [{ label: "Orders", number: true, text: (row) => count(row.order_n) }] : []),
-    { label: "Revenue", number: true, text: (row) => money(row.revenue_amt) },
-  ], rows, { visible: true, className: "dense" });
+  return table(
+    `${name === "Country" ? "Countries" : `${name}s`}, ${span(range.since, range.until)}`,
+    [
+      {
+        label: name,
+        cell: (row) =>
+          el(
+            "span",
+            { class: "named" },
+            colourOf ? mark(colourOf(row.value)) : null,
+            outside(
+              row.value,
+              row.value === "(none)"
+                ? { title: "Not known, or orders and refunds that stand in no session" }
+                : {},
+            ),
+          ),
+      },
+      {
+        label: "Sessions",
+        number: true,
+        cell: (row) =>
+          el(
+            "span",
+            {
+              class: "bar-cell",
+              "--share": `${(row.session_n / most) * 100}%`,
+              "--colour": colourOf ? colourOf(row.value) : null,
+            },
+            el("span", {}, count(row.session_n)),
+          ),
+      },
+      { label: "Share", number: true, text: (row) => share(row.session_n / all) },
+      ...(range.before_since
+        ? [
+            {
+              label: "Change",
+              number: true,
+              cell: (row) =>
+                delta(
+                  row.before_n ? change(row.session_n, row.before_n) : row.session_n ? ["new", "same"] : null,
+                ),
+            },
+          ]
+        : []),
+      ...(isWhole
+        ? [
+            {
+              label: "Engaged",
+              number: true,
+              text: (row) => share(rate(row.engaged_session_n, row.closed_session_n)),
+            },
+            { label: "Bounce", number: true, text: (row) => share(rate(row.bounce_n, row.page_session_n)) },
+          ]
+        : []),
+      {
+        label: "Conversion",
+        number: true,
+        text: (row) => share(rate(row.converted_session_n, row.closed_session_n)),
+      },
+      ...(isWhole ? [{ label: "Orders", number: true, text: (row) => count(row.order_n) }] : []),
+      { label: "Revenue", number: true, text: (row) => money(row.revenue_amt) },
+    ],
+    rows,
+    { visible: true, className: "dense" },
+  );
 }

@@ -6,14 +6,26 @@ function palette() {
   const style = getComputedStyle(document.documentElement);
   const get = (name) => style.getPropertyValue(name).trim();
   return {
-    ink: get("--ink"), soft: get("--soft"), faint: get("--faint"), line: get("--line"), card: get("--card"),
-    accent: get("--accent"), exit: get("--exit"), series: Array.from({ length: 8 }, (_, n) => get(`--series-${n + 1}`)),
+    ink: get("--ink"),
+    soft: get("--soft"),
+    faint: get("--faint"),
+    line: get("--line"),
+    card: get("--card"),
+    accent: get("--accent"),
+    exit: get("--exit"),
+    series: Array.from({ length: 8 }, (_, n) => get(`--series-${n + 1}`)),
   };
 }
 
 // `option(colours, width)` gives ECharts its option; the label says what the picture shows, the table twin says it all
 function chart(label, height, option, { wide = 0 } = {}) {
-  const box = el("div", { class: "chart", role: "img", "aria-label": `${label}. A table follows.`, "--height": `${height}px`, "--wide": wide ? `${wide}px` : null });
+  const box = el("div", {
+    class: "chart",
+    role: "img",
+    "aria-label": `${label}. A table follows.`,
+    "--height": `${height}px`,
+    "--wide": wide ? `${wide}px` : null,
+  });
   const entry = { box, option, instance: null };
   charts.add(entry);
   return wide ? el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, box) : box;
@@ -26,7 +38,10 @@ function draw(entry) {
     return;
   }
   entry.instance ??= echarts.init(entry.box, null, { renderer: "svg" });
-  entry.instance.setOption({ animation: false, ...entry.option(palette(), entry.box.clientWidth) }, { notMerge: true });
+  entry.instance.setOption(
+    { animation: false, ...entry.option(palette(), entry.box.clientWidth) },
+    { notMerge: true },
+  );
 }
 
 const drawAll = () => charts.forEach(draw);
@@ -51,20 +66,50 @@ function forPaper(isPaper) {
 
 // ECharts takes an element as it is, and a string as markup: so always an element
 const tip = (colours, format, trigger = "axis") => ({
-  trigger, confine: true, transitionDuration: 0, backgroundColor: colours.card, borderColor: colours.line, borderWidth: 1, padding: [8, 12],
-  textStyle: { color: colours.ink, fontSize: 12 }, extraCssText: "box-shadow:0 4px 16px rgb(0 0 0 / .14);border-radius:8px;max-width:320px",
-  axisPointer: { type: "line", lineStyle: { color: colours.faint, width: 1 } }, formatter: format,
+  trigger,
+  confine: true,
+  transitionDuration: 0,
+  backgroundColor: colours.card,
+  borderColor: colours.line,
+  borderWidth: 1,
+  padding: [8, 12],
+  textStyle: { color: colours.ink, fontSize: 12, fontFamily: "inherit" },
+  extraCssText: "box-shadow:0 4px 16px rgb(0 0 0 / .14);border-radius:8px;max-width:320px",
+  axisPointer: { type: "line", lineStyle: { color: colours.faint, width: 1 } },
+  formatter: format,
 });
 const tipBox = (title, rows) =>
-  el("div", { class: "tip" }, el("strong", {}, title),
-    rows.map(([name, value, colour]) => el("div", {}, colour ? el("i", { "--colour": colour }) : null, el("bdi", {}, name), el("b", {}, value))));
+  el(
+    "div",
+    { class: "tip" },
+    el("strong", {}, title),
+    rows.map(([name, value, colour]) =>
+      el("div", {}, colour ? el("i", { "--colour": colour }) : null, el("bdi", {}, name), el("b", {}, value)),
+    ),
+  );
 
 const axisText = (colours) => ({ color: colours.soft, fontSize: 11, fontFamily: "inherit" });
 const categories = (colours, values, format) => ({
-  type: "category", data: values, boundaryGap: false, axisLine: { lineStyle: { color: colours.line } }, axisTick: { show: false },
+  type: "category",
+  data: values,
+  boundaryGap: false,
+  axisLine: { lineStyle: { color: colours.line } },
+  axisTick: { show: false },
   axisLabel: { ...axisText(colours), formatter: format, hideOverlap: true, margin: 10 },
 });
 const values = (colours, format, more = {}) => ({
-  type: "value", splitNumber: 4, axisLabel: { ...axisText(colours), formatter: format }, splitLine: { lineStyle: { color: colours.line } }, ...more,
+  type: "value",
+  splitNumber: 4,
+  axisLabel: { ...axisText(colours), formatter: format },
+  splitLine: { lineStyle: { color: colours.line } },
+  ...more,
 });
-const plot = (more = {}) => ({ left: 4, right: 14, top: 14, bottom: 2, outerBoundsMode: "same", outerBoundsContain: "axisLabel", ...more });
+const plot = (more = {}) => ({
+  left: 4,
+  right: 14,
+  top: 14,
+  bottom: 2,
+  outerBoundsMode: "same",
+  outerBoundsContain: "axisLabel",
+  ...more,
+});

@@ -24,14 +24,43 @@ function svg(name, attributes, ...children) {
 
 // columns: [{label, text, number, cell}]: `text(row)` gives what is read, `cell(row)` an element in its place
 function table(caption, columns, rows, { visible = false, className = "" } = {}) {
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    el("table", { class: className },
+  return el(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    el(
+      "table",
+      { class: className },
       el("caption", { class: visible ? "" : "unseen" }, caption),
-      el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col", class: column.number ? "number" : "" }, column.label)))),
-      el("tbody", {}, rows.map((row) =>
-        el("tr", {}, columns.map((column, at) =>
-          el(at === 0 ? "th" : "td", { scope: at === 0 ? "row" : null, class: column.number ? "number" : "" },
-            column.cell ? column.cell(row) : column.text(row))))))));
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          columns.map((column) =>
+            el("th", { scope: "col", class: column.number ? "number" : "" }, column.label),
+          ),
+        ),
+      ),
+      el(
+        "tbody",
+        {},
+        rows.map((row) =>
+          el(
+            "tr",
+            {},
+            columns.map((column, at) =>
+              el(
+                at === 0 ? "th" : "td",
+                { scope: at === 0 ? "row" : null, class: column.number ? "number" : "" },
+                column.cell ? column.cell(row) : column.text(row),
+              ),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 const twin = (caption, columns, rows) =>
@@ -45,13 +74,25 @@ function heading(id, title, ...beside) {
 }
 
 function segments(label, choices, chosen, choose) {
-  return el("div", { class: "segments", role: "group", "aria-label": label },
-    choices.map(([key, text]) => el("button", { type: "button", "aria-pressed": String(key === chosen), onclick: () => choose(key) }, text)));
+  return el(
+    "div",
+    { class: "segments", role: "group", "aria-label": label },
+    choices.map(([key, text]) =>
+      el(
+        "button",
+        { type: "button", "aria-pressed": String(key === chosen), onclick: () => choose(key) },
+        text,
+      ),
+    ),
+  );
 }
 
 function select(label, choices, chosen, choose) {
-  const box = el("select", { "aria-label": label, onchange: (event) => choose(event.target.value) },
-    choices.map(([key, text]) => el("option", { value: key }, text)));
+  const box = el(
+    "select",
+    { "aria-label": label, onchange: (event) => choose(event.target.value) },
+    choices.map(([key, text]) => el("option", { value: key }, text)),
+  );
   box.value = chosen;
   return box;
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from report.period import Period
 from report.published import Published, Row
 
-SHOWN_RESTATEMENTS = 25
+SHOWN_RESTATEMENTS = 40
+SHOWN_GROUPS = 12
 BUILD = "built_at version definitions_hash landed_to horizon build_id site_name timezone currency"
 
 
@@ -36,6 +37,7 @@ def read(published: Published, period: Period | None) -> Row:
         "missing": missing,
         "checks": [],
         "restatements": [],
+        "restatement_groups": [],
         "restatement_n": 0,
         "dictionary": [],
         "bots": None,
@@ -51,6 +53,12 @@ def read(published: Published, period: Period | None) -> Row:
             " why, restated_at from meta.restatements"
             " order by restated_at desc, table_name, key, column_name limit $most",
             most=SHOWN_RESTATEMENTS,
+        )
+        found["restatement_groups"] = published.rows(
+            "select restated_at, table_name, why, count(*) as number_n from meta.restatements"
+            " group by restated_at, table_name, why"
+            " order by restated_at desc, number_n desc, table_name, why limit $most",
+            most=SHOWN_GROUPS,
         )
         found["restatement_n"] = published.rows("select count(*) as n from meta.restatements")[0]["n"]
     if not missing["dictionary"]:

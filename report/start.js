@@ -1,13 +1,26 @@
 // Start: the header, the state, and drawing again what depends on it.
-const SECTIONS = { overview: ["Overview", overview], channels: ["Channels", channels], funnels: ["Funnels", funnels], journeys: ["Journeys", journeys], retention: ["Retention", retention], quality: ["Quality", quality] };
+const SECTIONS = {
+  overview: ["Overview", overview],
+  channels: ["Channels", channels],
+  funnels: ["Funnels", funnels],
+  journeys: ["Journeys", journeys],
+  retention: ["Retention", retention],
+  quality: ["Quality", quality],
+};
 const byId = (id) => document.getElementById(id);
 const keys = data.period ? data.period.ranges.map((range) => range.key) : [];
-let state = { range: keys.includes("28") ? "28" : keys.at(-1), source: "(all)", metric: "visitors", grain: "day" };
+let state = {
+  range: keys.includes("28") ? "28" : keys.at(-1),
+  source: "(all)",
+  metric: "visitors",
+  grain: "day",
+};
 
 function again(part, focus) {
   state = { ...state, ...part };
   const isWide = "range" in part || "source" in part;
-  for (const [id, [, show]] of Object.entries(SECTIONS)) if (id === "overview" || (isWide && id !== "retention" && id !== "quality")) show(byId(id), state, again);
+  for (const [id, [, show]] of Object.entries(SECTIONS))
+    if (id === "overview" || (isWide && id !== "retention" && id !== "quality")) show(byId(id), state, again);
   if (isWide) controls();
   drawAll();
   if (focus) document.querySelector(focus)?.focus();
@@ -15,10 +28,32 @@ function again(part, focus) {
 
 function controls() {
   const names = { 7: "7 days", 28: "28 days", 90: "90 days", all: "All" };
-  byId("ranges").replaceChildren(...(keys.length > 1 ? keys : []).map((key) =>
-    el("button", { type: "button", "aria-pressed": String(key === state.range), "data-range": key, onclick: () => again({ range: key }, `[data-range="${key}"]`) }, names[key])));
-  byId("sources").replaceChildren(...(data.sources.length > 1
-    ? [select("Source", data.sources.map((name) => [name, name === "(all)" ? "All sources" : name]), state.source, (source) => again({ source }, "#sources select"))] : []));
+  byId("ranges").replaceChildren(
+    ...(keys.length > 1 ? keys : []).map((key) =>
+      el(
+        "button",
+        {
+          type: "button",
+          "aria-pressed": String(key === state.range),
+          "data-range": key,
+          onclick: () => again({ range: key }, `[data-range="${key}"]`),
+        },
+        names[key],
+      ),
+    ),
+  );
+  byId("sources").replaceChildren(
+    ...(data.sources.length > 1
+      ? [
+          select(
+            "Source",
+            data.sources.map((name) => [name, name === "(all)" ? "All sources" : name]),
+            state.source,
+            (source) => again({ source }, "#sources select"),
+          ),
+        ]
+      : []),
+  );
 }
 
 function header() {
@@ -26,11 +61,19 @@ function header() {
   byId("span").textContent = data.period
     ? span(data.period.first, data.period.complete ?? data.period.last)
     : "no traffic yet";
-  byId("state").replaceChildren(...[
-    ["Data to", instant(data.build.horizon)], ["Built", instant(data.build.built_at)], ["Times in", data.site.timezone], ["footfall", data.build.version ?? ""],
-  ].map(([name, value]) => el("span", {}, `${name} `, el("b", {}, value))));
-  byId("made").textContent = `footfall ${data.build.version ?? ""} · built ${instant(data.build.built_at)} · report written ${instant(data.written_at)}. One file, nothing is loaded from anywhere.`;
-  byId("nav").replaceChildren(...Object.entries(SECTIONS).map(([id, [name]]) => el("a", { href: `#${id}` }, name)));
+  byId("state").replaceChildren(
+    ...[
+      ["Data to", instant(data.build.horizon)],
+      ["Built", instant(data.build.built_at)],
+      ["Times in", data.site.timezone],
+      ["footfall", data.build.version ?? ""],
+    ].map(([name, value]) => el("span", {}, `${name} `, el("b", {}, value))),
+  );
+  byId("made").textContent =
+    `footfall ${data.build.version ?? ""} · built ${instant(data.build.built_at)} · report written ${instant(data.written_at)}. One file, nothing is loaded from anywhere.`;
+  byId("nav").replaceChildren(
+    ...Object.entries(SECTIONS).map(([id, [name]]) => el("a", { href: `#${id}` }, name)),
+  );
 }
 
 const isDark = () => {
@@ -77,14 +120,17 @@ header();
 controls();
 for (const [id, [, show]] of Object.entries(SECTIONS)) show(byId(id), state, again);
 drawAll();
-const spy = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    if (!entry.isIntersecting) continue;
-    for (const link of byId("nav").children) {
-      if (link.hash === `#${entry.target.id}`) link.setAttribute("aria-current", "true");
-      else link.removeAttribute("aria-current");
+const spy = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      for (const link of byId("nav").children) {
+        if (link.hash === `#${entry.target.id}`) link.setAttribute("aria-current", "true");
+        else link.removeAttribute("aria-current");
+      }
     }
-  }
-}, { rootMargin: "-20% 0px -70% 0px" });
+  },
+  { rootMargin: "-20% 0px -70% 0px" },
+);
 for (const id of Object.keys(SECTIONS)) spy.observe(byId(id));
 document.documentElement.dataset.ready = "yes";
