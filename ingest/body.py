@@ -70,12 +70,12 @@ class Bodies:
         self._reading[task] = time.monotonic()
         try:
             if length is not None and length <= SMALL_BYTES:
-                held = self._reserve(length)
+                held = self.hold(length)
                 return await proto(), held
             chunks = []
             # Held as it comes: who only announces much must not keep the others out.
             async for chunk in proto:
-                held += self._reserve(len(chunk))
+                held += self.hold(len(chunk))
                 if held > self._limits.request_bytes:
                     raise self._too_large(too_large)
                 chunks.append(chunk)
@@ -121,7 +121,8 @@ class Bodies:
         message = f"the request is larger than {self._limits.request_bytes} bytes; send smaller batches"
         return Refused(Reason.TOO_LARGE, status, message)
 
-    def _reserve(self, size: int) -> int:
+    def hold(self, size: int) -> int:
+        """Takes bytes of the budget, and gives their number back. Raises Refused when there are too few."""
         if self._in_flight + size > self._budget:
             raise Refused(Refusal.BUSY, 503, "too many requests at once; try again later", RETRY_AFTER)
         self._in_flight += size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -91,6 +92,10 @@ def serve(
     def load() -> Any:
         follow(parent)
         tally.claim(next_worker[0])
+        # Requests make no cycles worth a search through all that the program has loaded.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 100)
         return Receiver(setting)
 
     multiprocessing.set_start_method("fork", force=True)  # the workers share the tally's memory

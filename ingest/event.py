@@ -18,6 +18,7 @@ ID_LENGTH: Final = 200
 DEPTH: Final = 32
 EVENT_BYTES: Final = 256 * 1024
 KEPT_BYTES: Final = 64 * 1024
+MANY_VALUES: Final = 1_000_000  # in one JSON text; each may cost 150 bytes of memory
 LARGEST_INTEGER: Final = 2**53
 
 TYPES: Final = frozenset({"track", "page", "screen", "identify", "group", "alias"})
@@ -131,11 +132,13 @@ def _mend_escape(match: re.Match[bytes]) -> bytes:
 def decode_json(data: bytes) -> Json:
     """The value of a JSON text; NUL and lone surrogates become U+FFFD, a byte order mark is skipped.
 
-    Of a doubled key the last value counts. Raises BrokenEvent: not_json or too_deep.
+    Of a doubled key the last value counts. Raises BrokenEvent: not_json, too_deep or too_large.
     """
+    if len(data) > MANY_VALUES and data.count(b",") + data.count(b"{") + data.count(b"[") > MANY_VALUES:
+        raise BrokenEvent(Reason.TOO_LARGE, f"more than {MANY_VALUES:,} values at once")
     if data[:3] == b"\xef\xbb\xbf":
         data = data[3:]
-    if b"\\u" in data and (b"\\u0000" in data or b"\\ud" in data or b"\\uD" in data):
+    if b"\\" in data and (b"\\u0000" in data or b"\\ud" in data or b"\\uD" in data):
         data = _ESCAPE.sub(_mend_escape, data)
     try:
         return msgspec.json.decode(data)
@@ -154,13 +157,14 @@ def is_plain(data: bytes) -> bool:
     """
     if _LONG_NUMBER in data.translate(_DIGITS_ALIKE):
         return False
+    structure = data.translate(None, _NO_STRUCTURE)
     # Two levels are left for what moves into context.extra.
-    if data.count(b"{") + data.count(b"[") <= DEPTH - 2:
+    if structure.count(b"{") + structure.count(b"[") <= DEPTH - 2:
         return True
     if b"\\" in data:
         return False
     # Without escapes the quotes stand in strict turn, so a bracket inside a string leaves its quotes behind.
-    structure = data.translate(None, _NO_STRUCTURE).replace(b'""', b"")
+    structure = structure.replace(b'""', b"")
     for _ in range(DEPTH - 2):
         if not structure:
             break
@@ -217,7 +221,7 @@ def read_id(value: Json, field: str) -> str | None:
         raise BrokenEvent(Reason.BAD_TYPE, f"{field} must be text")
     if len(value) > ID_LENGTH:
         raise BrokenEvent(Reason.BAD_ID, f"{field} is longer than {ID_LENGTH} characters")
-    if len(value) < 10 or value[0] in "0 ":
+    if len(value) < 10 or value[0] == "0" or value[0] == " ":
         bare = value.strip().lower()
         if bare in MISSING_IDS or not bare.strip("0-"):
             return None

@@ -70,9 +70,14 @@ def is_pii(key: str, value: str) -> bool:
     )
 
 
+def is_bare(url: str) -> bool:
+    """Whether a URL has no part in which the PII rule looks: no query, no fragment, no `@`."""
+    return not ("?" in url or "#" in url or "@" in url or "%40" in url)
+
+
 def read_address(url: str, *, drop_click_ids: bool = False) -> Address:
     """The URL after the PII rule; other parameters keep their bytes and their order."""
-    if "?" not in url and "#" not in url and "@" not in url and "%40" not in url:
+    if is_bare(url):
         return Address(url)
     return _read_address(url, drop_click_ids)
 

@@ -122,7 +122,9 @@ class Receiver:
         if route.reads_body:
             body, held = await self._bodies.read(proto, headers, route.too_large)
         try:
-            await self._settle(self._handle(scope, route, query, headers, body), proto, origin)
+            outcome, now = self._handle(scope, route, query, headers, body)
+            del body
+            await self._settle(outcome, now, proto, origin)
         finally:
             self._bodies.release(held)
 
@@ -162,39 +164,60 @@ class Receiver:
             answer = Answer(200, msgspec.json.encode({"success": True, "rejected": rejected}))
             return Outcome(answer, route.protocol, rejections=[rejection]), now
 
-    async def _settle(self, handled: tuple[Outcome, datetime], proto: Any, origin: str | None) -> None:
+    async def _settle(self, outcome: Outcome, now: datetime, proto: Any, origin: str | None) -> None:
         """Counts what the protocol decided; what is to be stored is on disk before the answer goes out."""
-        outcome, now = handled
         source = outcome.source.name if outcome.source else ""
         headers: Headers = ()
         answer = outcome.answer
         if outcome.events or outcome.rejections:
-            lines = [encode(event) for event in outcome.events]
-            if outcome.rejections:
-                lines += [encode(rejection) for rejection in outcome.rejections]
-            try:
-                await self._commit.store(lines, now, lambda: self._count_stored(outcome, source))
-            except Exception as error:
-                if not isinstance(error, LogFull):
-                    print(f"footfall: the log failed: {type(error).__name__}", file=sys.stderr)
-                self._failed_at = time.monotonic()
-                self._count(Fate.REFUSED, source, outcome.protocol, Refusal.LOG_FULL)
-                message = "the log cannot be written, nothing was kept; try again later"
-                answer, headers = error_answer(503, Refusal.LOG_FULL, message), RETRY_AFTER
+            refused = await self._store(outcome, source, now)
+            if refused is not None:
+                self._count(Fate.REFUSED, source, outcome.protocol, refused.reason)
+                answer, headers = refused.answer, refused.headers
         for reason, n in outcome.declined.items():
             self._count(Fate.DECLINED, source, outcome.protocol, reason, n)
         if outcome.refused is not None:
             self._count(Fate.REFUSED, source, outcome.protocol, outcome.refused)
         self._send(proto, answer, origin, outcome.source, headers)
 
-    def _count_stored(self, outcome: Outcome, source: str) -> None:
-        self._failed_at = 0.0
-        self._count(Fate.STORED, source, outcome.protocol, "", len(outcome.events))
-        for rejection in outcome.rejections:
-            self._count(Fate.REJECTED, source, outcome.protocol, rejection.reason)
+    async def _store(self, outcome: Outcome, source: str, now: datetime) -> Refused | None:
+        """None when all is on disk and counted; else why nothing is."""
+        lines = [encode(event) for event in outcome.events]
+        stored_n = len(lines)
+        pii_n = 0
         for event in outcome.events:
-            if (extra := event.context.get("extra")) and (n := extra.get("pii_dropped_n")):
-                self._count(PII, source, outcome.protocol, "", n)
+            if (extra := event.context.get("extra")) and "pii_dropped_n" in extra:
+                pii_n += extra["pii_dropped_n"]
+        reasons = [rejection.reason for rejection in outcome.rejections]
+        lines += [encode(rejection) for rejection in outcome.rejections]
+        # While they wait, only the lines are kept, and these may be many times the body that came compressed.
+        outcome.events.clear()
+        outcome.rejections.clear()
+
+        def count() -> None:
+            self._failed_at = 0.0
+            if stored_n:
+                self._count(Fate.STORED, source, outcome.protocol, "", stored_n)
+            if pii_n:
+                self._count(PII, source, outcome.protocol, "", pii_n)
+            for reason in reasons:
+                self._count(Fate.REJECTED, source, outcome.protocol, reason)
+
+        try:
+            held = self._bodies.hold(sum(map(len, lines)))
+        except Refused as refused:
+            return refused
+        try:
+            await self._commit.store(lines, now, count)
+        except Exception as error:
+            if not isinstance(error, LogFull):
+                print(f"footfall: the log failed: {type(error).__name__}", file=sys.stderr)
+            self._failed_at = time.monotonic()
+            message = "the log cannot be written, nothing was kept; try again later"
+            return Refused(Refusal.LOG_FULL, 503, message, RETRY_AFTER)
+        finally:
+            self._bodies.release(held)
+        return None
 
     def _send(
         self, proto: Any, answer: Answer, origin: str | None, source: Source | None, headers: Headers = ()

@@ -164,8 +164,8 @@ def read_visitor(request: Request, source: Source) -> Visitor | None:
     """What is known of the sender under the source's rules; None if its consent rule declines the request."""
     headers = request.headers
     signals: dict[str, Json] = {}
-    if source.consent != "ignore":
-        signals = dict(privacy.privacy_signals(headers))
+    if ("sec-gpc" in headers or "dnt" in headers) and source.consent != "ignore":
+        signals.update(privacy.privacy_signals(headers))
         if signals and source.consent == "decline":
             return None
     ua = headers.get("user-agent")
@@ -173,11 +173,11 @@ def read_visitor(request: Request, source: Source) -> Visitor | None:
     daily = None
     if source.id_storage == "none" and not is_anonymous:
         daily = privacy.daily_id(request.salt, ip=request.ip, ua=ua or "", source=source.name)
-    hints: dict[str, Json] = {
-        name[10:].replace("-", "_") or "brands": value
-        for name, value in headers.items()
-        if name.startswith("sec-ch-ua")
-    }
+    hints: dict[str, Json] = {}
+    if "sec-ch-ua" in headers or "sec-ch-ua-platform" in headers:
+        for name, value in headers.items():
+            if name.startswith("sec-ch-ua"):
+                hints[name[10:].replace("-", "_") or "brands"] = value
     return Visitor(
         ua=ua,
         ua_hints=hints or None,

@@ -42,6 +42,8 @@ GIF: Final = Answer(
     content_type="image/gif",
 )
 LETTERS: Final = {"t": "track", "p": "page", "s": "screen", "i": "identify", "g": "group", "a": "alias"}
+MANY_EVENTS: Final = 10_000
+NAMED_REJECTIONS: Final = 1000
 KEY_HELP: Final = "the write key names no source; compare it with write_key in footfall.toml"
 
 _split_batch = msgspec.json.Decoder(type=dict[str, msgspec.Raw])
@@ -91,7 +93,12 @@ def _take(request: Request, *, is_batch: bool) -> Outcome:
             return blocked
     try:
         body = inflate(request.body, request.headers.get("content-encoding", ""), request.inflated_bytes)
-        envelope = _read_envelope(body, is_batch=is_batch)
+        if source is not None and not is_batch and len(body) > request.event_bytes:
+            envelope = Envelope([body], False, bytes_n=len(body))  # too large: not worth reading
+        else:
+            envelope = _read_envelope(body, is_batch=is_batch)
+        if envelope.size() > MANY_EVENTS:
+            raise BrokenEvent(Reason.TOO_LARGE, f"more than {MANY_EVENTS:,} events in one request")
     except BrokenEvent as broken:
         return _unreadable(request, source, broken)
     if source is None:
@@ -219,8 +226,8 @@ def _arrival(request: Request, source: Source, envelope: Envelope | None = None)
         sent_at = read_time(envelope.sent_at, "sentAt")
         if isinstance(envelope.context, dict) and envelope.context:
             visitor = msgspec.structs.replace(visitor, context=envelope.context)
-    headers = {name: request.headers[low] for name, low in _EXTRA_HEADERS if low in request.headers}
-    if headers:
+    if "anonymousid" in request.headers or "sentat" in request.headers:
+        headers = {name: request.headers[low] for name, low in _EXTRA_HEADERS if low in request.headers}
         visitor = msgspec.structs.replace(visitor, extra=headers)
     last = request.path.rstrip("/").rpartition("/")[2]
     default_type = LETTERS.get(last, last)
@@ -268,11 +275,12 @@ def _read_items(envelope: Envelope, arrival: Arrival, event_bytes: int) -> list[
 
 def _settle(outcome: Outcome, lines: list[Event | Rejection]) -> Outcome:
     """The outcome with its events and rejections; the answer names each rejected event and why."""
-    rejected = []
+    rejected: list[dict[str, Json]] = []
     for index, line in enumerate(lines):
         if isinstance(line, Rejection):
             outcome.rejections.append(line)
-            rejected.append({"index": index, "reason": line.reason, "detail": line.detail})
+            if len(rejected) < NAMED_REJECTIONS:
+                rejected.append({"index": index, "reason": line.reason, "detail": line.detail})
         else:
             outcome.events.append(line)
     if rejected and outcome.answer.content_type == "application/json":

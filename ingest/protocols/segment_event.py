@@ -25,7 +25,7 @@ from ingest.event import (
     tidy,
     write_time,
 )
-from ingest.privacy import cut_ip, read_address
+from ingest.privacy import cut_ip, is_bare, read_address
 from ingest.protocols.request import Visitor
 
 PROTOCOL: Final = "segment"
@@ -91,15 +91,15 @@ def read_arrived(
     """`plain`: the dict comes from JSON bytes for which `is_plain` said yes."""
     try:
         value: Json = item
-        if isinstance(item, bytes | msgspec.Raw):
+        if type(item) is not dict and isinstance(item, bytes | msgspec.Raw):
             data = bytes(item)
             plain = is_plain(data)
             value = decode_json(data)
         if not plain:
             value = tidy(value)
-        if not isinstance(value, dict):
+        if type(value) is not dict:
             raise BrokenEvent(Reason.BAD_TYPE, "an event must be an object")
-        event = _map(dict(value) if value is item else value, arrival)
+        event = _map(value.copy() if value is item else value, arrival)
         if not plain:
             tidy(event.context, 31)
             tidy(event.properties, 31)
@@ -191,9 +191,8 @@ def _map(item: dict[str, Json], arrival: Arrival) -> Event:
     if context_traits:
         extra["traits"] = context_traits
     event.traits = traits or None
-    for key, value in item.items():
-        if value is not None and value != {}:
-            extra[key] = value
+    if item:
+        extra.update((key, value) for key, value in item.items() if value is not None and value != {})
     if occurred_at is None:
         event.context["time_source"] = "received"
     _put_page(event, sent.get("page"), extra, is_anonymous=visitor.is_anonymous)
@@ -220,10 +219,9 @@ def _put_name(event: Event, item: dict[str, Json]) -> None:
         for key, name in (("groupId", "group_id"), ("previousId", "previous_id")):
             if key in item and (id_ := read_id(item.pop(key), key)) is not None:
                 properties[name] = id_
-    for key in ("name", "category"):
-        if key in item:
-            value = item.pop(key)
-            if value is not None:
+    if item:
+        for key in ("name", "category"):
+            if (value := item.pop(key, None)) is not None:
                 properties.setdefault(key, value)
 
 
@@ -378,6 +376,13 @@ def _put_page(event: Event, page: Json, extra: dict[str, Json], *, is_anonymous:
             rest[key] = value
         elif key == "title":
             event.title = value or None
+        elif value and is_bare(value):
+            if key == "url":
+                event.url = value
+            elif key == "referrer":
+                event.referrer = value
+            else:
+                rest[key] = value
         elif value:
             address = read_address(value, drop_click_ids=is_anonymous)
             dropped_n += address.dropped_n

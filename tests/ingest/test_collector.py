@@ -42,8 +42,8 @@ import msgspec
 from ingest.collector import serve, Limits, Source
 log, port, workers, sources, limits, more = sys.argv[1:]
 sources, limits = msgspec.json.decode(sources, type=list[Source]), msgspec.json.decode(limits, type=Limits)
-serve(Path(log), sources, clock=lambda: datetime.now(UTC), port=int(port), workers=int(workers), limits=limits,
-      **json.loads(more))
+serve(Path(log), sources, clock=lambda: datetime.now(UTC), port=int(port), workers=int(workers),
+      limits=limits, **json.loads(more))
 print("ended well", flush=True)
 """
 
@@ -414,7 +414,7 @@ def test_bodies_beyond_the_common_budget_are_503(server: Server) -> None:
         assert "retry-after" in reply.headers
         assert server.track().status == 200
     time.sleep(0.2)
-    assert server.send("POST", "/v1/t", b" " * 300_000, X_Write_Key="pk_demo").status == 400
+    assert server.send("POST", "/v1/t", b" " * 300_000, X_Write_Key="pk_demo").status == 200
 
 
 @pytest.mark.parametrize(

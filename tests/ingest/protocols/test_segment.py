@@ -210,6 +210,26 @@ def test_an_event_over_its_limit_is_too_large_and_kept_in_part() -> None:
     assert len(rejection.bytes) == 64 * 1024
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"batch":[' + b"{}," * 10_000 + b"{}]}",
+        b'{"batch":[' + b"1," * 2_000_000 + b"1]}",
+        b'{"batch":[' + b'{"a":[]},' * 500_000 + b"{}]}",
+    ],
+)
+def test_a_request_of_very_many_small_things_is_refused_whole(body: bytes) -> None:
+    outcome = send("/v1/batch", body)
+    assert (outcome.answer.status, outcome.refused) == (400, "too_large")
+    assert not outcome.rejections
+
+
+def test_a_single_event_over_its_limit_is_rejected_in_part_too() -> None:
+    outcome = send("/v1/track", b'{"event":"A","properties":{"x":"' + b"y" * 300_000)
+    assert [r.reason for r in outcome.rejections] == [Reason.TOO_LARGE]
+    assert answer(outcome)["rejected"][0]["reason"] == "too_large"
+
+
 def test_a_compressed_body_is_known_by_its_bytes() -> None:
     plain = json.dumps(ITEM).encode()
     assert the_event(send("/v1/t", gzip.compress(plain), content_type="text/plain"))
