@@ -3,5 +3,5 @@
 -- surprising row: no row before the first landing; 1970 until the first one has ended
 -- reach: nothing else
 create table if not exists raw.clock (
-    landed_at timestamp not null, -- clock of the last landing, UTC
+    landed_at timestamp not null -- clock of the last landing, UTC
 );

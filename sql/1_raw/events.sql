@@ -30,5 +30,5 @@ create table if not exists raw.events (
     title varchar, -- page title
     properties json, -- what the caller put there, whole
     traits json, -- what the caller says of the person
-    context json, -- user agent, sizes, campaign, ... (the canonical event's context)
+    context json -- user agent, sizes, campaign, ... (the canonical event's context)
 );

@@ -10,5 +10,5 @@ create table if not exists raw.gaps (
     to_position bigint not null, -- first position after it that is there (or would be next)
     event_n bigint, -- events that are missing
     cause varchar not null, -- lost, damaged, compacted, control
-    noticed_at timestamp not null, -- clock of the landing, UTC
+    noticed_at timestamp not null -- clock of the landing, UTC
 );

@@ -11,5 +11,5 @@ create table if not exists raw.landings (
     rejected_n bigint not null, -- rows added to raw.rejected
     gap_n bigint not null, -- events in the gaps noticed, as far as known
     first_event_no bigint, -- smallest event_no of its rows in raw.events; null: none
-    last_event_no bigint, -- greatest event_no of its rows in raw.events; null: none
+    last_event_no bigint -- greatest event_no of its rows in raw.events; null: none
 );

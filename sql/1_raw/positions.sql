@@ -8,5 +8,5 @@ create table if not exists raw.positions (
     next_position bigint not null, -- position to read next
     caught_up_at timestamp, -- clock when landing last had read all that was there; null: never
     last_received_at timestamp, -- received_at of the newest event landed from it
-    is_done boolean not null, -- a closed segment that was read to its end: nothing more will come
+    is_done boolean not null -- a closed segment that was read to its end: nothing more will come
 );

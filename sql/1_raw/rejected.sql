@@ -13,5 +13,5 @@ create table if not exists raw.rejected (
     reason varchar not null, -- one name of the closed set, for example bad_time
     detail varchar, -- a sentence that says what was wrong
     bytes blob, -- what was sent, cut at 64 KiB
-    received_at timestamp, -- when the collector took it, UTC
+    received_at timestamp -- when the collector took it, UTC
 );

@@ -9,5 +9,5 @@ create table if not exists raw.spans (
     from_position bigint not null, -- first position of the span
     to_position bigint not null, -- first position after it
     read_n bigint not null, -- events and rejects read in it
-    gap_n bigint not null, -- events missing in it, as far as known
+    gap_n bigint not null -- events missing in it, as far as known
 );

@@ -10,5 +10,5 @@ create table if not exists core.agents (
     os varchar, -- family of the operating system
     is_bot boolean not null, -- a published or own list names it
     bot_kind varchar, -- crawler, ai_agent, monitor, script
-    bot_rule varchar, -- the rule that named it
+    bot_rule varchar -- the rule that named it
 );

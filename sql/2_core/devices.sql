@@ -5,5 +5,5 @@
 create table if not exists core.devices (
     device_id bigint not null, -- keyed hash of source and anonymous id; also the person id of a device that nobody logged in on
     source varchar not null, -- configured name of the site or app
-    anonymous_id varchar not null, -- the id as sent; never published
+    anonymous_id varchar not null -- the id as sent; never published
 );

@@ -36,7 +36,7 @@ create table if not exists core.events (
     bot_rule varchar, -- the rule that flagged it
     engaged_ms double, -- visible and focused milliseconds that this event reports
     is_ping boolean, -- a heartbeat
-    properties json, -- what the caller put there, whole
+    properties json -- what the caller put there, whole
 );
 
 with landed as (

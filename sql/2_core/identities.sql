@@ -10,7 +10,7 @@ create table if not exists core.identities (
     rule varchar not null, -- strongest rule that tied them: own, next, previous, device, shared
     known_from timestamp not null, -- first event of the device that is the person's, UTC
     known_to timestamp not null, -- last event of the device that is the person's, UTC
-    device_id bigint not null, -- the device, a keyed hash
+    device_id bigint not null -- the device, a keyed hash
 );
 
 select

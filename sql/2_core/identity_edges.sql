@@ -9,5 +9,5 @@ create table if not exists core.identity_edges (
     event_at timestamp not null, -- when, corrected, UTC
     seq bigint, -- the client's counter
     event_id varchar not null, -- the event's id: ends the total order
-    source varchar not null, -- configured name of the site or app
+    source varchar not null -- configured name of the site or app
 );

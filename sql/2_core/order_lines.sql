@@ -10,7 +10,7 @@ create table if not exists core.order_lines (
     category varchar not null, -- its category; (none) without one
     quantity_n decimal(18, 4) not null, -- how many; 1 without a number
     price_amt decimal(18, 4), -- price of one, as sent
-    event_no bigint not null, -- the order's event
+    event_no bigint not null -- the order's event
 );
 
 with listed as (

@@ -20,7 +20,7 @@ create table if not exists core.orders (
     event_no bigint not null, -- the event that won: the first of its order id
     event_id varchar not null, -- the event's id
     seq bigint, -- the client's counter
-    session_no bigint, -- the session that holds it; null: none
+    session_no bigint -- the session that holds it; null: none
 );
 
 with told as (

@@ -13,7 +13,7 @@ create table if not exists core.persons (
     revenue_amt decimal(38, 4) not null, -- known order amounts less refunds
     first_page_no bigint, -- event_no of the first page or screen event ever; null: none, or daily ids only
     first_page_date date, -- its local date
-    is_bot boolean not null, -- every event is a program's
+    is_bot boolean not null -- every event is a program's
 );
 
 with seen as (

@@ -14,5 +14,5 @@ create table if not exists core.placements (
     is_page boolean not null, -- a page or screen event
     is_key boolean not null, -- a key event ([site] key_events)
     is_daily boolean not null, -- its device's id lives for a day only, so that it is never new or returning
-    is_bot boolean not null, -- the event or another of its session is flagged
+    is_bot boolean not null -- the event or another of its session is flagged
 );

@@ -11,7 +11,7 @@ create table if not exists core.refunds (
     refund_amt decimal(18, 4), -- amount given back, positive, in the currency of the site; null: unknown
     is_bot boolean not null, -- made by a program
     event_no bigint not null, -- the refund's event
-    session_no bigint, -- the session that holds it; null: none
+    session_no bigint -- the session that holds it; null: none
 );
 
 with told as (

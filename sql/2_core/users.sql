@@ -4,5 +4,5 @@
 -- reach: nothing else
 create table if not exists core.users (
     person_id bigint not null, -- keyed hash of the user id
-    user_id varchar not null, -- the id as sent; never published
+    user_id varchar not null -- the id as sent; never published
 );

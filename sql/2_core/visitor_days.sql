@@ -11,7 +11,7 @@ create table if not exists core.visitor_days (
     is_bot boolean not null, -- of that session
     person_id bigint not null, -- the visitor
     is_new boolean not null, -- his first page view ever is in this row
-    has_key boolean not null, -- he has a key event on the date in this source
+    has_key boolean not null -- he has a key event on the date in this source
 );
 
 with views as (

@@ -35,7 +35,7 @@ create table if not exists marts.traffic_totals (
     aov_amt double, -- mean amount of the orders whose amount is known
     session_s double, -- mean length of a closed session
     engaged_s double, -- mean engaged time of the closed sessions where it is known
-    is_complete boolean not null, -- the period is over at the horizon
+    is_complete boolean not null -- the period is over at the horizon
 );
 
 with days as (

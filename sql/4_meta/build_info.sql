@@ -11,7 +11,7 @@ create table if not exists meta.build_info (
     horizon timestamp not null, -- everything received before has landed, UTC
     site_name varchar not null, -- name of the site ([site] name)
     timezone varchar not null, -- time zone of all dates
-    currency varchar not null, -- currency of all amounts
+    currency varchar not null -- currency of all amounts
 );
 
 select

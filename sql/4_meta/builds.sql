@@ -11,5 +11,5 @@ create table if not exists meta.builds (
     upto_event_no bigint not null, -- last event that this build has seen
     landed_to bigint not null, -- last landing batch that this build has seen
     horizon timestamp not null, -- everything received before has landed, UTC
-    definitions_hash varchar not null, -- hash of all definitions and rules
+    definitions_hash varchar not null -- hash of all definitions and rules
 );

@@ -4,5 +4,5 @@
 -- reach: nothing else
 create table if not exists meta.changed (
     table_name varchar not null, -- schema and table
-    date date, -- date of the rows that changed, in the table's own date column
+    date date -- date of the rows that changed, in the table's own date column
 );

@@ -7,5 +7,5 @@ create table if not exists meta.data_dictionary (
     table_name varchar not null, -- table
     column_name varchar not null, -- column; empty: the table itself
     data_type varchar not null, -- type of the column; empty: the table itself
-    description varchar not null, -- what it means; of a table: its grain
+    description varchar not null -- what it means; of a table: its grain
 );

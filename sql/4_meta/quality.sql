@@ -6,7 +6,7 @@ create table if not exists meta.quality (
     check_name varchar not null, -- what was counted
     value double, -- what came out
     expected double, -- what must come out; null: a plain count
-    is_ok boolean, -- value equals expected; null: a plain count
+    is_ok boolean -- value equals expected; null: a plain count
 );
 
 with landed as (

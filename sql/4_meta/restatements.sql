@@ -10,5 +10,5 @@ create table if not exists meta.restatements (
     now double, -- after; null: unknown
     why varchar not null, -- late events, or definitions changed
     build_id bigint not null, -- the build that changed it
-    restated_at timestamp not null, -- horizon of that build, UTC
+    restated_at timestamp not null -- horizon of that build, UTC
 );

@@ -8,5 +8,5 @@ create table if not exists meta.steps (
     definition_hash varchar not null, -- hash of its definition and SQL
     is_whole boolean not null, -- all its rows were made anew
     rows_n bigint not null, -- rows written
-    seconds double not null, -- wall time
+    seconds double not null -- wall time
 );

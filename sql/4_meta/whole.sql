@@ -4,5 +4,5 @@
 -- reach: nothing else
 create table if not exists meta.whole (
     build_id bigint not null, -- the build
-    model varchar not null, -- the model
+    model varchar not null -- the model
 );
