@@ -47,7 +47,7 @@ FIELDS = {
     "context": "json",
 }
 REQUIRED = ("event_id", "source", "protocol", "ingest", "type", "name", "occurred_at", "received_at")
-# What goes in front of a line: where it stood, and the places in the batch of its first neighbour and of itself.
+# Goes in front of a line: where it stood; the places in the batch of its record's first line and of itself.
 PLACE = {"part": "varchar", "record_offset": "bigint", "first_no": "bigint", "line_no": "bigint"}
 COLUMNS = ", ".join(f"{name}: '{kind}'" for name, kind in {**PLACE, **FIELDS}.items())
 # h64 of semantics.md section 0: first 8 bytes of SHA-256, big-endian, top bit cleared, parts joined by 0x1F.
@@ -99,27 +99,16 @@ class LandingError(Exception):
 
 
 class _Event(msgspec.Struct):
-    event_id: str
-    source: str
-    protocol: str
-    ingest: str
-    type: str
-    name: str
-    occurred_at: datetime
-    received_at: datetime
-    anonymous_id: str | None = None
-    user_id: str | None = None
-    id_kind: str | None = None
-    session_hint: str | None = None
-    page_view_id: str | None = None
-    seq: int | None = None
-    sent_at: datetime | None = None
-    url: str | None = None
-    referrer: str | None = None
-    title: str | None = None
-    properties: dict[str, Any] | None = None
-    traits: dict[str, Any] | None = None
-    context: dict[str, Any] | None = None
+    """What no row can lack; no stricter than DuckDB, or a line's fate would hang on its batch."""
+
+    event_id: str | int | float | bool
+    source: str | int | float | bool
+    protocol: str | int | float | bool
+    ingest: str | int | float | bool
+    type: str | int | float | bool
+    name: str | int | float | bool
+    occurred_at: str
+    received_at: str
 
 
 class _Reject(msgspec.Struct):

@@ -162,11 +162,11 @@ def land(
 ) -> Landed:
     """Bring what lies on the log in `folder` into raw.*, up to where each segment ended when it began.
 
-    Works in batches of about `batch_events` lines, each one transaction; killed in the middle, the next call
-    goes on. An event is a duplicate when one with its source and id was kept that was received at most
-    `dedup_hours` before or after it. `progress` gets (lines landed, lines to land). Raises LandingRefused when
-    another landing moved the positions, LogUnreadable (after landing the rest) when a segment cannot be read
-    now, LandingError when a count does not add up.
+    Works in batches of about `batch_events` lines, each one transaction; after a kill the next call goes on.
+    An event is a duplicate when one with its source and id was kept that was received at most `dedup_hours`
+    before or after it. `progress` gets (lines landed, lines to land). Raises LandingRefused when another
+    landing moved the positions, LogUnreadable (after landing the rest) when a segment cannot be read now,
+    LandingError when a count does not add up.
     """
     home = warehouse.path.parent if warehouse.path else folder.parent
     home.mkdir(parents=True, exist_ok=True)
@@ -194,11 +194,11 @@ def land(
 
 
 def release(warehouse: Warehouse, folder: Path, *, keep: timedelta, now: datetime) -> list[str]:
-    """Unlink the segments that are landed to their end and older than `keep`; their names.
+    """Unlink the segments that are landed to their end and older than `keep`; gives their names.
 
-    The warehouse is checkpointed first, so that it alone can answer for what they held. A segment goes when it
-    is closed, its position stands at its end, and its newest event was received before `now - keep`; one that
-    a killed writer left empty goes at the same age.
+    The warehouse is checkpointed first, so that it alone can answer for what they held. A segment goes when
+    it is closed, its position stands at its end, and its newest event was received before `now - keep`; one
+    that a killed writer left empty goes at the same age.
     """
     before = _naive(now) - keep
     done = {
@@ -358,15 +358,23 @@ def _store(
 
 
 @contextmanager
-def _fenced(warehouse: Warehouse) -> Iterator[None]:
-    """A transaction that writes a row every landing writes: of two at a time DuckDB refuses the second."""
+def _fenced(warehouse: Warehouse, landed_at: datetime | None = None) -> Iterator[None]:
+    """A transaction that writes the clock, as every landing does: of two at a time DuckDB refuses the second.
+
+    `landed_at` is the new clock; None leaves it as it is.
+    """
     try:
         with warehouse.transaction():
-            warehouse.execute("update raw.clock set landed_at = landed_at")
+            # Delete and insert: DuckDB takes an update that changes nothing for no write at all.
+            clock = warehouse.value("select max(landed_at) from raw.clock")
+            warehouse.execute("delete from raw.clock")
+            warehouse.execute("insert into raw.clock values ($clock)", {"clock": landed_at or clock})
             yield
     except duckdb.TransactionException as error:
+        if "onflict" not in str(error):
+            raise
         raise LandingRefused(
-            f"Another landing was under way in this warehouse: {error}. Land again."
+            f"Another landing is at work in this warehouse ({error}). Land again."
         ) from error
 
 
@@ -443,12 +451,10 @@ def _catch_up(warehouse: Warehouse, parts: list[_Part], landed_at: datetime) -> 
         },
         schema={"part": pl.String, "next_position": pl.Int64, "is_closed": pl.Boolean},
     )
-    with warehouse.frames(seen=table), _fenced(warehouse):
+    with warehouse.frames(seen=table), _fenced(warehouse, landed_at):
         changed_n = warehouse.execute(CATCH_UP, {"landed_at": landed_at, "topic": TOPIC})[0][0]
         if changed_n != len(seen):
             raise LandingRefused("Another landing moved the positions of the log meanwhile. Land again.")
-        warehouse.execute("delete from raw.clock")
-        warehouse.execute("insert into raw.clock values ($landed_at)", {"landed_at": landed_at})
 
 
 def _check(landed: Landed, spans: list[_Span]) -> None:

@@ -52,7 +52,7 @@ PASSING = {
     sqlite3.SQLITE_FULL,
 }
 # A row takes more bytes than this, so a segment cannot hold a greater sequence number than its size over it.
-ROW_BYTES = 32
+ROW_BYTES = 64
 
 
 class LogFull(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
 import stat
@@ -104,7 +103,7 @@ def test_new_segments_come_by_size_and_by_age_and_in_order(tmp_path: Path, clock
     found = segments(tmp_path / "log")
     assert by_size >= 2
     assert len(found) == by_size + 2
-    assert [list(segment.chunks(0))[0].sequence for segment in found] == [1] * len(found)
+    assert [next(segment.chunks(0)).sequence for segment in found] == [1] * len(found)
     assert len({segment.start_ms for segment in found}) == len(found)
 
 
@@ -183,7 +182,7 @@ def test_whatever_happens_to_a_file_no_reader_fails_and_no_wrong_line_comes(
 ) -> None:
     segment = write(tmp_path / "log", clock, 60, line_n=40)
     whole = segment.path.read_bytes()
-    for seed in range(25):
+    for seed in range(10):
         segment.path.write_bytes(harm(bytearray(whole), random.Random(seed)))  # type: ignore[operator]
         for name in ("-wal", "-shm"):
             Path(f"{segment.path}{name}").unlink(missing_ok=True)
@@ -306,4 +305,4 @@ def test_a_failed_write_is_refused_and_its_segment_is_left(tmp_path: Path, clock
 
 def test_the_folder_may_not_exist_yet_for_a_reader(tmp_path: Path) -> None:
     assert segments(tmp_path / "nowhere") == []
-    assert os.listdir(tmp_path) == []
+    assert not list(tmp_path.iterdir())
