@@ -3,9 +3,9 @@
 Run: python bench/collector.py [--seconds 5] [--rounds 3] [--workers 1]
 
 Both servers run on granian RSGI and are loaded in turns over 64 connections, by wrk where it is installed,
-else by a raw asyncio client (which costs more of the shared cores). Runs on a shared machine differ by up to
-2x: trust the ratios inside one table. `cpu` is the server's own processor time a request, which neighbours disturb less
-than the rate.
+else by a raw asyncio client, which costs more of the shared cores. Runs on a shared machine differ by up to
+2x: trust the ratios inside one table. `cpu` is the server's own processor time a request, which neighbours
+disturb less than the rate.
 """
 
 from __future__ import annotations
@@ -214,8 +214,8 @@ def main() -> None:
     tool = "wrk" if shutil.which("wrk") else "asyncio client"
     print(
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, "
-        f"load average before {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}, fsync of 4 KB p50 {fsync_ms(options.disk):.1f} ms, "
-        f"{options.workers} worker(s), {CONNECTIONS} connections, {tool} on the same cores, "
+        f"load average before {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}, "
+        f"fsync of 4 KB p50 {fsync_ms(options.disk):.1f} ms, {options.workers} worker(s), {CONNECTIONS} connections, {tool} on the same cores, "
         f"{options.rounds} rounds of {options.seconds} s"
     )
     print(
