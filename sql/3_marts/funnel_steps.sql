@@ -20,7 +20,7 @@ create table if not exists marts.funnel_steps (
     from_prev_median_s double, -- median seconds from the step before; null at step 1
     open_n bigint not null, -- attempts of the cell that can still go deeper
     excluded_n bigint not null, -- attempts of the cell that an exclude event took out
-    is_complete boolean not null, -- every window that began in the period is over
+    is_complete boolean not null -- every window that began in the period is over
 );
 
 with attempts as (
@@ -37,7 +37,9 @@ periods as (
 ),
 
 groups as (
-    select distinct periods.period_start, periods.is_complete, coalesce(attempts.breakdown_value, '(all)') as breakdown_value
+    select distinct
+        periods.period_start, periods.is_complete,
+        coalesce(attempts.breakdown_value, '(all)') as breakdown_value
     from periods
     left join attempts on periods.period_start = attempts.period_start
 ),
@@ -53,12 +55,12 @@ outcomes as (
 
 reached as (
     select
-        attempts.period_start, attempts.breakdown_value, steps.step_no,
-        date_diff('microsecond', attempts.step_at[1], attempts.step_at[steps.step_no]) / 1e6 as from_start_s,
-        date_diff('microsecond', attempts.step_at[steps.step_no - 1], attempts.step_at[steps.step_no]) / 1e6 as from_prev_s
-    from attempts
-    inner join steps on attempts.depth >= steps.step_no
-    where not attempts.is_excluded
+        a.period_start, a.breakdown_value, s.step_no,
+        date_diff('microsecond', a.step_at[1], a.step_at[s.step_no]) / 1e6 as from_start_s,
+        date_diff('microsecond', a.step_at[s.step_no - 1], a.step_at[s.step_no]) / 1e6 as from_prev_s
+    from attempts as a
+    inner join steps as s on a.depth >= s.step_no
+    where not a.is_excluded
 ),
 
 counted as (
@@ -82,13 +84,14 @@ cells_of_steps as (
     from groups
     cross join steps
     left join counted
-        on groups.period_start = counted.period_start
-        and groups.breakdown_value = counted.breakdown_value and steps.step_no = counted.step_no
+        on
+            groups.period_start = counted.period_start
+            and groups.breakdown_value = counted.breakdown_value
+            and steps.step_no = counted.step_no
     left join outcomes
         on groups.period_start = outcomes.period_start and groups.breakdown_value = outcomes.breakdown_value
 ),
 
--- p and n of Wilson's interval: the share of step 1, and step 1
 shares as (
     select
         *,
@@ -98,6 +101,15 @@ shares as (
         1.959964 as z
     from cells_of_steps
     window steps_of_cell as (partition by period_start, breakdown_value order by step_no)
+),
+
+-- Wilson's interval of p, the share of the n who entered
+intervals as (
+    select
+        *,
+        (p + z * z / (2 * n)) / (1 + z * z / n) as centre,
+        z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n) as half_width
+    from shares
 )
 
 select
@@ -111,16 +123,12 @@ select
     reached_n as reached_n_to_date,
     case when is_complete then reached_n / nullif(coalesce(before_n, n), 0) end as step_pct,
     case when is_complete then p end as overall_pct,
-    case when is_complete then
-        (p + z * z / (2 * n) - z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n)
-    end as overall_lo,
-    case when is_complete then
-        (p + z * z / (2 * n) + z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n)
-    end as overall_hi,
+    case when is_complete then centre - half_width end as overall_lo,
+    case when is_complete then centre + half_width end as overall_hi,
     case when is_complete then from_start_median_s end as from_start_median_s,
     case when is_complete then from_start_p90_s end as from_start_p90_s,
     case when is_complete then from_prev_median_s end as from_prev_median_s,
     open_n,
     excluded_n,
     is_complete
-from shares
+from intervals

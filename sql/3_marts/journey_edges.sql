@@ -9,7 +9,7 @@ create table if not exists marts.journey_edges (
     from_node varchar not null, -- page or event
     to_node varchar not null, -- the next one; (exit) the visit ended; (more) max_steps cut it here
     unit_n bigint not null, -- visits, or persons for scope = person
-    median_s double, -- median seconds between the two; null to (exit) and (more)
+    median_s double -- median seconds between the two; null to (exit) and (more)
 );
 
 select

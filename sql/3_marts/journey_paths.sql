@@ -7,7 +7,7 @@ create table if not exists marts.journey_paths (
     date date not null, -- local date on which the visit began; scope = person: of the anchor
     path varchar not null, -- nodes joined by ' > '
     unit_n bigint not null, -- visits, or persons for scope = person
-    conversion_n bigint not null, -- of them, those with a key event at or after the first node
+    conversion_n bigint not null -- of them, those with a key event at or after the first node
 );
 
 select

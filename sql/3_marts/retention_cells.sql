@@ -18,7 +18,7 @@ create table if not exists marts.retention_cells (
     value_per_member double, -- value by persons who entered
     is_complete boolean not null, -- the periods that the cell needs are over for the last member
     is_final boolean not null, -- no later period can add to it
-    is_censored boolean not null, -- so near the first data that old customers look new
+    is_censored boolean not null -- so near the first data that old customers look new
 );
 
 with entries as (
@@ -52,10 +52,8 @@ returned as (
         sum(entries.occurrence_n) as occurrence_n,
         sum(entries.value) as value
     from entries
-    inner join cells
-        on entries.cohort_start = cells.cohort_start
-        and entries.period_no between cells.from_no and cells.to_no
-    where entries.period_no >= 0
+    inner join cells on entries.cohort_start = cells.cohort_start
+    where entries.period_no between cells.from_no and cells.to_no
     group by entries.cohort_start, entries.breakdown_value, cells.period_no, entries.person_id
 ),
 
@@ -76,8 +74,10 @@ filled as (
         grid.is_complete, grid.is_final, grid.is_censored
     from grid
     left join counted
-        on grid.cohort_start = counted.cohort_start
-        and grid.breakdown_value = counted.breakdown_value and grid.period_no = counted.period_no
+        on
+            grid.cohort_start = counted.cohort_start
+            and grid.breakdown_value = counted.breakdown_value
+            and grid.period_no = counted.period_no
 ),
 
 compared as (

@@ -11,5 +11,5 @@ create table if not exists marts.retention_entries (
     breakdown_value varchar not null, -- value of the breakdown at entry; (none) unknown; (all) without a breakdown
     period_no smallint not null, -- periods after entry, from 0; -1: the membership row
     occurrence_n bigint not null, -- return events in the period, at or after the start event
-    value double not null, -- their summed value; their number for value = count
+    value double not null -- their summed value; their number for value = count
 );
