@@ -1,5 +1,5 @@
 -- grain: one row per landed event, with its corrected time, its place and its device
--- inputs: raw.events, core.agents, and the batch's distinct devices, users, names, pages, referrers and networks (transforms/events.py)
+-- inputs: raw.events, core.agents, and what transforms/events.py reads once a batch: names, pages, referrers, networks
 -- surprising row: an event with neither anonymous id nor user id has no device and no person
 -- reach: nothing else; the bot flag: all events of the device on that local date
 create table if not exists core.events (
@@ -81,8 +81,10 @@ placed as (
         ) as is_from_server,
         -- only a browser's own client always carries a user agent
         ingest = 'live' and coalesce(said.ua, '') = ''
-        and coalesce(json_extract_string(said.library, '$.name'), '') in (select name from rules.libraries where runs_on = 'browser')
-            as is_nameless
+        and coalesce(json_extract_string(said.library, '$.name'), '') in (
+            select name from rules.libraries
+            where runs_on = 'browser'
+        ) as is_nameless
     from timed
 )
 

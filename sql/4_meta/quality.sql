@@ -50,7 +50,7 @@ checks as (
     union all
     select 5, 'events in sessions', (select coalesce(sum(event_n), 0) from core.sessions), in_session_n from placed
     union all
-    select 6, 'page views in the daily numbers', c.page_n, p.page_n from counted as c cross join placed as p
+    select 6, 'page views in the daily numbers', c.page_n, p.page_n as placed_n from counted as c cross join placed as p
     union all
     select 7, 'sessions in the daily numbers', session_n, (select count(*) from core.sessions) from counted
     union all
