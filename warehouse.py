@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -53,7 +53,7 @@ def read_table(path: Path) -> Table:
     `-- comment`, and then at most one query. Raises WarehouseError where a part is missing.
     """
     text = path.read_text()
-    header = {}
+    header: dict[str, str] = {}
     for line, word in zip(text.splitlines(), HEADERS, strict=False):
         if not line.startswith(f"-- {word}: "):
             raise WarehouseError(f"{path}: line {len(header) + 1} must begin with '-- {word}: '")
@@ -97,7 +97,8 @@ class Warehouse:
 
     def frame(self, sql: str, values: Mapping[str, Any] | None = None) -> pl.DataFrame:
         """The rows of a query as a Polars frame, in the query's order."""
-        return self.con.sql(sql, params=_used(sql, values)).pl()
+        frame: pl.DataFrame = self.con.sql(sql, params=_used(sql, values)).pl()
+        return frame
 
     @contextmanager
     def frames(self, **frames: pl.DataFrame) -> Iterator[None]:
@@ -122,10 +123,8 @@ class Warehouse:
             self.con.execute("commit")
         except BaseException:
             # An error inside the statement may have ended the transaction already.
-            try:
+            with suppress(duckdb.Error):
                 self.con.execute("rollback")
-            except duckdb.Error:
-                pass
             raise
         finally:
             self._in_transaction = False
@@ -188,7 +187,10 @@ def open_warehouse(
 
     Another process may hold the file: waits up to `wait_s` seconds, then raises WarehouseError that names it.
     """
-    config: dict[str, str | bool | int | float | list[str]] = {"checkpoint_threshold": "1GB", "preserve_insertion_order": False}
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "checkpoint_threshold": "1GB",
+        "preserve_insertion_order": False,
+    }
     if memory_limit:
         config["memory_limit"] = memory_limit
     if threads:

@@ -72,9 +72,7 @@ def currency(cell: str) -> str:
 def domain(cell: str) -> str:
     domain = cell.lower()
     if not re.fullmatch(r"[^\s/:*]+(\.\*)?", domain):
-        raise ValueError(
-            f"is {cell!r}, but must be a bare domain such as example.org, or example.* for all countries"
-        )
+        raise ValueError(f"is {cell!r}, but must be a bare domain such as example.org, or example.* for all countries")
     return domain
 
 

@@ -48,9 +48,7 @@ def step_windows(funnel: Funnel) -> tuple[int, ...] | None:
     if len(windows) == 1:
         return windows * count
     if len(windows) != count:
-        raise ValueError(
-            f'Funnel "{funnel.name}" has {count} steps after the first but {len(windows)} step windows.'
-        )
+        raise ValueError(f'Funnel "{funnel.name}" has {count} steps after the first but {len(windows)} step windows.')
     return windows
 
 
@@ -95,9 +93,7 @@ def _kinds_of_units(part: pl.DataFrame, funnel: Funnel, slack: int) -> pl.Series
     if funnel.order == "ordered":
         if slack < 0 or not (has_several or (slack > 0 and funnel.step_window_us)):
             return None
-        is_exact = (
-            pl.col("near") if slack > 0 and funnel.step_window_us else pl.col("near") & pl.col("several")
-        )
+        is_exact = pl.col("near") if slack > 0 and funnel.step_window_us else pl.col("near") & pl.col("several")
     elif funnel.order == "strict":
         if slack < 0:
             return None
@@ -108,9 +104,7 @@ def _kinds_of_units(part: pl.DataFrame, funnel: Funnel, slack: int) -> pl.Series
         is_exact = pl.col("several") | (pl.col("near") & pl.lit(slack < 0))
     rows = part.select("unit_id", "at", "steps", several=(steps != 0) & several)
     near = rows if funnel.order == "strict" else rows.filter(steps != 0)
-    tie = (pl.col("unit_id") == pl.col("unit_id").shift()) & (
-        pl.col("at") - pl.col("at").shift() <= max(slack, 0)
-    )
+    tie = (pl.col("unit_id") == pl.col("unit_id").shift()) & (pl.col("at") - pl.col("at").shift() <= max(slack, 0))
     units = (
         near.with_columns(near=tie.fill_null(False))
         .filter(pl.col("near") | pl.col("several"))
@@ -157,9 +151,7 @@ def _ordered(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel, slack: int)
         can = anchors.is_in(kept_rows[0].implode())
         tried = _earliest(part, anchors, kept_keys, kept_rows, limit, slack)
         done = can & tried[-1].is_not_null()
-        chain = [new.zip_with(done, old) for new, old in zip(tried, chain[:depth], strict=True)] + chain[
-            depth:
-        ]
+        chain = [new.zip_with(done, old) for new, old in zip(tried, chain[:depth], strict=True)] + chain[depth:]
     return chain
 
 
@@ -176,9 +168,7 @@ def _earliest(
     begin = part["key"].gather(anchors)
     here = begin
     for step in range(1, len(keys)):
-        bound = (
-            pl.select(pl.when(here > begin).then(here).when(here <= begin).then(begin)).to_series() - slack
-        )
+        bound = pl.select(pl.when(here > begin).then(here).when(here <= begin).then(begin)).to_series() - slack
         place = _place(keys[step], bound)
         key = _at(keys[step], place)
         inside = (key <= limit).fill_null(False)

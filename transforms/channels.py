@@ -157,9 +157,7 @@ def group(warehouse: Warehouse, hits: pl.DataFrame) -> pl.DataFrame:
 def _first_that_holds(warehouse: Warehouse) -> str:
     """The shipped or edited conditions as one SQL case; rules.load has checked that they only read."""
     cases = []
-    for channel, condition in warehouse.execute(
-        "select channel, condition from rules.channels order by rank"
-    ):
+    for channel, condition in warehouse.execute("select channel, condition from rules.channels order by rank"):
         quoted = channel.replace("'", "''")
         cases.append(f"when ({condition}) then '{quoted}'")
     return f"case {' '.join(cases)} else 'Unassigned' end"

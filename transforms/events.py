@@ -14,8 +14,6 @@ PATH = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)"
 ID_SEGMENT = r"[0-9]+|[0-9a-fA-F]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
-
-
 def append(run: Run) -> int:
     """Add what landed since the last build; mark its devices, its persons without device, its dates, its orders."""
     warehouse = run.warehouse
@@ -62,7 +60,7 @@ def append(run: Run) -> int:
 
 
 def _identify(run: Run, values: dict[str, object]) -> None:
-    """Temp tables batch_devices and batch_users: the batch's distinct ids with their keyed hashes, kept for good too."""
+    """Temp tables batch_devices, batch_users: the batch's distinct ids with their keyed hashes; kept for good too."""
     warehouse = run.warehouse
     warehouse.execute(
         f"""

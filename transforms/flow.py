@@ -11,7 +11,18 @@ from pathlib import Path
 
 import msgspec
 
-from transforms import agents, events, funnel_model, journey_model, orders, persons, placements, retention_model, rules, traffic
+from transforms import (
+    agents,
+    events,
+    funnel_model,
+    journey_model,
+    orders,
+    persons,
+    placements,
+    retention_model,
+    rules,
+    traffic,
+)
 from transforms.definitions import Definitions
 from transforms.run import BuildError, Run, as_key
 from warehouse import SQL, Warehouse, tables
@@ -55,7 +66,7 @@ MODELS = (
         lambda d: d.site.currency,
         orders.settle,
     ),
-    Model("persons", ("core.persons",), ("placements", "orders"), lambda d: None, persons.know),
+    Model("persons", ("core.persons",), ("placements", "orders"), lambda _: None, persons.know),
     Model(
         "traffic",
         ("core.visitor_days", "marts.traffic_daily", "marts.traffic_totals"),
@@ -106,7 +117,7 @@ def build(
     full: bool = False,
     since: date | None = None,
     until: date | None = None,
-    progress: Callable[[str, int, int], None] = lambda model, done, of: None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
     rules_folder: Path = SQL / "0_rules",
 ) -> Built | None:
     """Bring all models to what has landed; None when nothing has.
@@ -121,18 +132,17 @@ def build(
         run = _plan(warehouse, definitions, key, hashes, progress, now=now, full=full, since=since, until=until)
     if run is None:
         return None
-    done = {row[0] for row in warehouse.execute("select model from meta.steps where build_id = $id", {"id": run.build_id})}
+    build_id = {"id": run.build_id}
+    done = {row[0] for row in warehouse.execute("select model from meta.steps where build_id = $id", build_id)}
     for number, model in enumerate(MODELS):
         progress(model.name, number, len(MODELS))
         if model.name not in done:
             _step(run, model, hashes[model.name])
     progress("", len(MODELS), len(MODELS))
     with warehouse.transaction():
-        warehouse.execute("delete from meta.dirty where build_id = $id", {"id": run.build_id})
-        warehouse.execute("update meta.builds set finished_at = $now where build_id = $id", {"now": now, "id": run.build_id})
-    steps = warehouse.execute(
-        "select model, rows_n, seconds from meta.steps where build_id = $id", {"id": run.build_id}
-    )
+        warehouse.execute("delete from meta.dirty where build_id = $id", build_id)
+        warehouse.execute("update meta.builds set finished_at = $now where build_id = $id", {"now": now, **build_id})
+    steps = warehouse.execute("select model, rows_n, seconds from meta.steps where build_id = $id", build_id)
     return Built(run.build_id, run.upto - run.after, run.horizon, tuple(steps))
 
 
@@ -243,15 +253,9 @@ def _plan(
     upto, landed_to = warehouse.execute(
         "select coalesce(max(last_event_no), 0), coalesce(max(landing_id), 0) from raw.landings"
     )[0]
-    last = warehouse.execute(
-        "select build_id, upto_event_no, horizon from meta.builds order by build_id desc limit 1"
-    )
+    last = warehouse.execute("select build_id, upto_event_no, horizon from meta.builds order by build_id desc limit 1")
     build_id, after, before = (last[0][0] + 1, last[0][1], last[0][2]) if last else (1, 0, None)
-    known = dict(
-        warehouse.execute(
-            "select model, arg_max(definition_hash, build_id) from meta.steps group by model"
-        )
-    )
+    known = dict(warehouse.execute("select model, arg_max(definition_hash, build_id) from meta.steps group by model"))
     whole: set[str] = set()
     for model in MODELS:
         if full or known.get(model.name) != hashes[model.name] or whole & set(model.needs):

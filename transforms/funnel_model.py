@@ -16,6 +16,10 @@ from transforms.steps import column, like, matches, property_path
 
 ATTEMPTS = "marts.funnel_attempts"
 STEPS = "marts.funnel_steps"
+# The cells to make again, and those of periods before the data begin.
+AFFECTED = """(
+    period_start in (select period_start from cells) or period_start not in (select period_start from periods)
+)"""
 
 
 def fill(run: Run) -> int:
@@ -65,9 +69,11 @@ def _fill(run: Run, funnel: Funnel) -> int:
             {**values, **first_values, "before": run.horizon_before},
         )
     found = attempts(_facts(run, funnel), funnel, horizon_us=_us(run))
-    with warehouse.frames(_found=found.with_columns(
-        pl.col("entered_at").cast(pl.Datetime("us")), pl.col("step_at").cast(pl.List(pl.Datetime("us")))
-    )):
+    with warehouse.frames(
+        _found=found.with_columns(
+            pl.col("entered_at").cast(pl.Datetime("us")), pl.col("step_at").cast(pl.List(pl.Datetime("us")))
+        )
+    ):
         if funnel.unit == "session":
             owner, join = "s.person_id, s.session_id", "left join core.sessions as s on f.unit_id = s.session_no"
         else:
@@ -125,7 +131,9 @@ def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
         wanted = _any(steps + excludes)
     if funnel.unit == "session":
         unit = "p.session_no"
-        whose = "p.session_no in (select session_no from core.sessions where person_id in (select key from funnel_persons))"
+        whose = (
+            "p.session_no in (select session_no from core.sessions where person_id in (select key from funnel_persons))"
+        )
     else:
         unit, whose = "p.person_id", "p.person_id in (select key from funnel_persons)"
     if funnel.entry_period == "all":
@@ -157,7 +165,8 @@ def _any(conditions: list[str]) -> str:
 
 
 def _mask(conditions: list[str]) -> str:
-    return " + ".join(f"case when {condition} then {1 << bit} else 0 end" for bit, condition in enumerate(conditions)) or "0"
+    bits = (f"case when {condition} then {1 << bit} else 0 end" for bit, condition in enumerate(conditions))
+    return " + ".join(bits) or "0"
 
 
 def _fill_cells(run: Run, funnel: Funnel, values: dict[str, Any]) -> int:
@@ -166,26 +175,26 @@ def _fill_cells(run: Run, funnel: Funnel, values: dict[str, Any]) -> int:
     if funnel.entry_period == "all":
         # One period, which ends one window before the horizon; its row stands under the first date with data.
         warehouse.execute(
-            "create or replace temp table cells as "
+            "create or replace temp table periods as "
             "select cast($first_date as date) as period_start, $horizon - $complete_after as period_end_at "
             "where $first_date is not null",
             values,
         )
     else:
         lay_periods(run, funnel.entry_period, "periods")
-        warehouse.execute(
-            f"""
-            create or replace temp table cells as
-            select period_start, period_end_at from periods
-            where
-                period_start in (
-                    select period_start from old_funnel_attempts union select period_start from new_funnel_attempts
-                )
-                or $whole or period_end_at + $complete_after > cast($before as timestamp)
-                or period_start not in (select period_start from {STEPS} where funnel = $funnel)
-            """,
-            {**values, "before": run.horizon_before, "whole": run.whole},
-        )
+    warehouse.execute(
+        f"""
+        create or replace temp table cells as
+        select period_start, period_end_at from periods
+        where
+            period_start in (
+                select period_start from old_funnel_attempts union select period_start from new_funnel_attempts
+            )
+            or $whole or period_end_at + $complete_after > cast($before as timestamp)
+            or period_start not in (select period_start from {STEPS} where funnel = $funnel)
+        """,
+        {**values, "before": run.horizon_before, "whole": run.whole},
+    )
     steps = pl.DataFrame(
         {"step_no": range(1, len(funnel.steps) + 1), "step_name": [step.label for step in funnel.steps]},
         schema={"step_no": pl.Int16, "step_name": pl.String},
@@ -196,6 +205,6 @@ def _fill_cells(run: Run, funnel: Funnel, values: dict[str, Any]) -> int:
         STEPS,
         warehouse.query(STEPS),
         {**values, "period": funnel.entry_period},
-        scope="funnel = $funnel" if run.whole else "funnel = $funnel and period_start in (select period_start from cells)",
+        scope=f"funnel = $funnel and {'true' if run.whole else AFFECTED}",
         key="funnel, period_start, breakdown_value, step_no",
     )

@@ -48,7 +48,8 @@ def _fill(run: Run, journey: Journey) -> int:
         warehouse.execute(
             f"""
             create or replace temp table {table} as
-            select distinct date '1970-01-01' + cast(key + unnest(generate_series(-$margin, $margin)) as integer) as date
+            select distinct
+                date '1970-01-01' + cast(key + unnest(generate_series(-$margin, $margin)) as integer) as date
             from journey_days
             """,
             {"margin": margin},

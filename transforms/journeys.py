@@ -112,8 +112,7 @@ def _ways_of_persons(nodes: pl.DataFrame, journey: Journey) -> tuple[pl.DataFram
             .filter(is_anchor)
             .filter(
                 (
-                    (pl.col("unit_id") != pl.col("unit_id").shift())
-                    | (pl.col("date") != pl.col("date").shift())
+                    (pl.col("unit_id") != pl.col("unit_id").shift()) | (pl.col("date") != pl.col("date").shift())
                 ).fill_null(True)
             )
         )
@@ -150,9 +149,7 @@ def _ways_of_persons(nodes: pl.DataFrame, journey: Journey) -> tuple[pl.DataFram
 def _collapse(rows: pl.DataFrame) -> pl.DataFrame:
     """Consecutive equal nodes of a way become the first; it starts or ends the way if one of them did."""
     is_first = rows.select(
-        (
-            (pl.col("way") != pl.col("way").shift()) | pl.col("node").ne_missing(pl.col("node").shift())
-        ).fill_null(True)
+        ((pl.col("way") != pl.col("way").shift()) | pl.col("node").ne_missing(pl.col("node").shift())).fill_null(True)
     ).to_series()
     begin = rows_where(is_first)
     stop = pl.concat([begin.slice(1), pl.Series([rows.height], dtype=pl.UInt32)])
@@ -232,9 +229,7 @@ def _edges(steps: pl.DataFrame) -> pl.DataFrame:
 def _paths(ways: pl.DataFrame, nodes: pl.Series, longest: int) -> pl.DataFrame:
     begin, stop = ways["begin"], ways["stop"]
     columns = [
-        nodes.gather(pl.select(pl.when(begin + place < stop).then(begin + place)).to_series()).alias(
-            str(place)
-        )
+        nodes.gather(pl.select(pl.when(begin + place < stop).then(begin + place)).to_series()).alias(str(place))
         for place in range(min(longest, int(ways.select((pl.col("stop") - pl.col("begin")).max()).item())))
     ]
     path = pl.select(pl.concat_str(columns, separator=" > ", ignore_nulls=True)).to_series()

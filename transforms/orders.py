@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from transforms.run import Run, as_key
 
 
@@ -11,13 +13,19 @@ def settle(run: Run) -> int:
     if run.whole:
         for table in ("core.orders", "core.order_lines", "core.refunds"):
             warehouse.execute(f"delete from {table}")
-    run.touched("order", "touched_orders", "select event_no from core.events where name in ('Order Completed', 'Order Refunded')")
+    run.touched(
+        "order",
+        "touched_orders",
+        "select event_no from core.events where name in ('Order Completed', 'Order Refunded')",
+    )
     values = {"currency": run.definitions.site.currency}
     # Of each touched order id also the event that has won so far, and the refunds that may take their amount from it.
     warehouse.execute(
         """
         create or replace temp table touched_ids as
-        select distinct source, coalesce(nullif(json_extract_string(properties, '$.order_id'), ''), event_id) as order_id
+        select distinct
+            source,
+            coalesce(nullif(json_extract_string(properties, '$.order_id'), ''), event_id) as order_id
         from core.events
         where event_no in (select key from touched_orders) and name = 'Order Completed'
         """
@@ -37,7 +45,7 @@ def settle(run: Run) -> int:
     return rows
 
 
-def _replace(run: Run, table: str, values: dict[str, object]) -> int:
+def _replace(run: Run, table: str, values: dict[str, Any]) -> int:
     """Bring the touched rows to what the table's query gives; mark the dates and persons of what differed."""
     warehouse = run.warehouse
     name = table.split(".")[1]

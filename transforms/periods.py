@@ -23,8 +23,17 @@ NEXT = {
 
 
 def instant(local_date: str) -> str:
-    """SQL for the UTC timestamp at which a local date begins; binds $timezone."""
-    return f"timezone('UTC', timezone($timezone, cast({local_date} as timestamp)))"
+    """SQL for the UTC timestamp at which a local date begins; binds $timezone.
+
+    Where the clock goes back over midnight (Havana, the Azores) DuckDB takes the second midnight of that date; the
+    end of the date before leads to the first.
+    """
+    midnight = f"cast({local_date} as timestamp)"
+    moment = "interval 1 microsecond"
+    return (
+        f"least(timezone('UTC', timezone($timezone, {midnight})), "
+        f"timezone('UTC', timezone($timezone, {midnight} - {moment})) + {moment})"
+    )
 
 
 def first_date(run: Run) -> date | None:

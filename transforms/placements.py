@@ -20,9 +20,7 @@ def place(run: Run) -> int:
         for table in ("core.placements", "core.sessions", "core.identities"):
             warehouse.execute(f"delete from {table}")
     run.touched("device", "touched_devices", "select device_id from core.events")
-    event_n = warehouse.value(
-        "select count(*) from core.events where device_id in (select key from touched_devices)"
-    )
+    event_n = warehouse.value("select count(*) from core.events where device_id in (select key from touched_devices)")
     shards = 1 + event_n // SHARD_EVENTS
     rows = sum(_place_shard(run, shard, shards) for shard in range(shards))
     return rows + _place_deviceless(run)
@@ -79,7 +77,10 @@ def _place_shard(run: Run, shard: int, shards: int) -> int:
 
 
 def _orders_of(events: str) -> str:
-    return f"select event_no from touched_events where name in ('Order Completed', 'Order Refunded') and event_no in ({events})"
+    return (
+        "select event_no from touched_events "
+        f"where name in ('Order Completed', 'Order Refunded') and event_no in ({events})"
+    )
 
 
 def _walk(run: Run) -> None:
@@ -96,19 +97,24 @@ def _walk(run: Run) -> None:
         ),
 
         lines as (
-            select event_no, device_id, event_at, seq, event_id, source, is_bearing, user_person_id, user_person_id as edge, true as is_event
+            select
+                event_no, device_id, event_at, seq, event_id, source, is_bearing, user_person_id,
+                user_person_id as edge, true as is_event
             from touched_events
             union all
             -- an alias call ties a device that is not its own: a line in that device's time, but no event of it
-            select i.event_no, i.device_id, i.event_at, i.seq, i.event_id, i.source, false, null, i.user_person_id, false
+            select
+                i.event_no, i.device_id, i.event_at, i.seq, i.event_id, i.source, false, null, i.user_person_id, false
             from core.identity_edges as i
             inner join core.events as e on i.event_no = e.event_no
-            where i.device_id in (select distinct device_id from touched_events) and i.device_id is distinct from e.device_id
+            where
+                i.device_id in (select distinct device_id from touched_events)
+                and i.device_id is distinct from e.device_id
         )
 
         select
-            l.event_no, l.device_id, epoch_us(l.event_at) as at, l.is_bearing, l.user_person_id as user, l.edge, l.is_event,
-            coalesce(u.is_shared, false) as is_shared
+            l.event_no, l.device_id, epoch_us(l.event_at) as at, l.is_bearing, l.user_person_id as user, l.edge,
+            l.is_event, coalesce(u.is_shared, false) as is_shared
         from lines as l
         left join users as u on l.device_id = u.device_id
         order by l.device_id, l.event_at, l.seq nulls last, l.event_id, l.source, l.event_no
@@ -117,10 +123,9 @@ def _walk(run: Run) -> None:
     )
     owned = identity.own(frame, rules).filter("is_event")
     placed = sessions.cut(owned, run.definitions.sessions).with_row_index("order_no")
-    with warehouse.frames(_placed=placed.select(
-        "event_no", "order_no", "person_id", "owner_rule", "session_no", "start_rule"
-    )):
-        # order_no counts from the device's first event, so that it means the same in whatever company the device is read
+    with warehouse.frames(
+        _placed=placed.select("event_no", "order_no", "person_id", "owner_rule", "session_no", "start_rule")
+    ):
         warehouse.execute(
             """
             create or replace temp table placed as
@@ -128,7 +133,7 @@ def _walk(run: Run) -> None:
                 p.event_no, e.event_at, e.date, e.source, e.device_id, p.person_id, p.owner_rule, p.session_no,
                 e.is_page, e.name in (select unnest($key_events)) as is_key,
                 coalesce(e.id_kind = 'daily', false) as is_daily,
-                cast(p.order_no as bigint) - min(cast(p.order_no as bigint)) over (partition by e.device_id) as order_no,
+                cast(p.order_no as bigint) as order_no,
                 case
                     when p.session_no is null then e.is_bot
                     else bool_or(e.is_bot) over (partition by coalesce(p.session_no, -p.event_no))
@@ -144,7 +149,8 @@ def _walk(run: Run) -> None:
 def _hit_channels(warehouse: Warehouse) -> None:
     """Temp table hit_channels: source, medium and channel of the distinct hits."""
     hits = warehouse.frame(
-        "select distinct utm_source, utm_medium, utm_campaign, click_id, referrer_host from touched_events where is_page"
+        "select distinct utm_source, utm_medium, utm_campaign, click_id, referrer_host "
+        "from touched_events where is_page"
     )
     with warehouse.frames(_channels=channels.group(warehouse, hits)):
         warehouse.execute("create or replace temp table hit_channels as select * from _channels")

@@ -70,7 +70,7 @@ def publish(
     events_days: int,
     version: str,
     now: datetime,
-    progress: Callable[[str, int, int], None] = lambda table, done, of: None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Published:
     """Write the finished build to `home`/bi.duckdb, swapped in with one rename, and to `home`/marts as Parquet.
 
@@ -79,13 +79,13 @@ def publish(
     publication by this `version`. Raises PublishError when no build is finished.
     """
     started = time.perf_counter()
-    build_id = warehouse.value(
-        "select max(build_id) from meta.builds where finished_at is not null"
-    )
+    build_id = warehouse.value("select max(build_id) from meta.builds where finished_at is not null")
     if warehouse.value("select count(*) from meta.builds where finished_at is null"):
         raise PublishError("A build was interrupted, so nothing is published: finish it first with 'footfall build'.")
     if build_id is None:
-        raise PublishError("There is nothing to publish yet: land events first ('footfall land'), then 'footfall build'.")
+        raise PublishError(
+            "There is nothing to publish yet: land events first ('footfall land'), then 'footfall build'."
+        )
     bi = home / "bi.duckdb"
     last = warehouse.execute("select build_id, version from meta.publications order by published_at desc limit 1")
     is_changed = warehouse.value("select count(*) from meta.changed") > 0
@@ -118,20 +118,20 @@ def _describe(warehouse: Warehouse, published: list[Table], values: dict[str, ob
     """Fill meta.build_info, meta.quality and meta.data_dictionary."""
     landed_to = warehouse.value("select landed_to from meta.builds where build_id = $build", values)
     with warehouse.transaction():
-        for table in ("meta.build_info", "meta.quality"):
-            warehouse.execute(f"delete from {table}")
-            warehouse.insert(table, {**values, "landed_to": landed_to})
+        for name in ("meta.build_info", "meta.quality"):
+            warehouse.execute(f"delete from {name}")
+            warehouse.insert(name, {**values, "landed_to": landed_to})
         warehouse.execute("delete from meta.data_dictionary")
         for table in published:
             rows = [("", "", table.header["grain"])]
             rows += [(name, kind, comment) for name, kind, comment in _columns(warehouse, table)]
-            for name, kind, comment in rows:
+            for column, kind, comment in rows:
                 warehouse.execute(
                     "insert into meta.data_dictionary values ($schema, $table, $column, $type, $description)",
                     {
                         "schema": table.schema,
                         "table": table.name,
-                        "column": name,
+                        "column": column,
                         "type": kind,
                         "description": comment,
                     },
@@ -187,7 +187,7 @@ def _write_file(
         warehouse.execute("detach bi")
     _sync(new)
     new.chmod(0o640)
-    os.replace(new, bi)
+    new.replace(bi)
     _sync(bi.parent)
     progress("", len(published), len(published))
     return rows
@@ -248,7 +248,7 @@ def _write_parquet(
     for new, place in swaps:
         shutil.rmtree(place, ignore_errors=True)
         place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(new, place)
+        new.replace(place)
     shutil.rmtree(scratch)
     return len(swaps)
 

@@ -35,9 +35,7 @@ DAYS = {"day": 1, "week": 7, "month": 30}  # of a rolling period
 
 def last_index(retention: Retention) -> int:
     """K: the last period after entry that is looked at."""
-    return (
-        max(last for _, last in retention.brackets) if retention.mode == "brackets" else retention.intervals
-    )
+    return max(last for _, last in retention.brackets) if retention.mode == "brackets" else retention.intervals
 
 
 def entries(facts: pl.DataFrame, retention: Retention) -> pl.DataFrame:
@@ -80,18 +78,14 @@ def _entries_of_part(part: pl.DataFrame, retention: Retention, length: int, span
             cohort_start="period_start",
             cohort_no="period_no_abs",
             entry_at="event_at",
-            breakdown_value=pl.col("breakdown").fill_null("(none)")
-            if retention.breakdown
-            else pl.lit("(all)"),
+            breakdown_value=pl.col("breakdown").fill_null("(none)") if retention.breakdown else pl.lit("(all)"),
         )
     )
     returns = part.filter(pl.col("is_return")).select("row", "key", "value")
     begin = returns["row"].search_sorted(members["row"], "left")
     stop = returns["key"].search_sorted(members["key"] + span, "left")
     place = pl.int_ranges(begin, stop, dtype=pl.UInt32, eager=True).alias("place")
-    met = members.select(member=pl.int_range(pl.len(), dtype=pl.UInt32), entry="key", place=place).explode(
-        "place"
-    )
+    met = members.select(member=pl.int_range(pl.len(), dtype=pl.UInt32), entry="key", place=place).explode("place")
     met = met.filter(pl.col("place").is_not_null())
     counted = (
         met.with_columns(returns["key"].gather(met["place"]), returns["value"].gather(met["place"]))
@@ -135,9 +129,7 @@ def cells(
         is_censored = cohort < censored_until
         for number, (first, to) in enumerate(ranges):
             final_at = _over_at(cohort, to, retention, zone)
-            complete_at = (
-                _over_at(cohort, first, retention, zone) if retention.mode == "on_or_after" else final_at
-            )
+            complete_at = _over_at(cohort, first, retention, zone) if retention.mode == "on_or_after" else final_at
             rows.append((cohort, number, first, to, complete_at, final_at, is_censored))
         cohort = _shift(cohort, 1, retention.period)
     return pl.DataFrame(rows, schema=CELLS, orient="row")
@@ -147,9 +139,7 @@ def _over_at(cohort: date, index: int, retention: Retention, zone: ZoneInfo) -> 
     """When the period `index` after entry is over for the last member of the cohort."""
     if retention.clock == "calendar":
         return _begins_at(_shift(cohort, index + 1, retention.period), zone)
-    return _begins_at(_shift(cohort, 1, retention.period), zone) + timedelta(
-        days=DAYS[retention.period] * (index + 1)
-    )
+    return _begins_at(_shift(cohort, 1, retention.period), zone) + timedelta(days=DAYS[retention.period] * (index + 1))
 
 
 def _begins_at(day: date, zone: ZoneInfo) -> datetime:

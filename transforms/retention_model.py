@@ -1,4 +1,4 @@
-"""marts.retention_entries and marts.retention_cells: the cohorts of the touched persons, then the cells they fall in."""
+"""marts.retention_entries and marts.retention_cells: the cohorts of the touched persons, and the cells they fall in."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import polars as pl
 
 from transforms.definitions import Retention
 from transforms.periods import START, first_date
+from transforms.retention import CELLS as CELL_COLUMNS
 from transforms.retention import cells, entries
 from transforms.run import Run
 from transforms.steps import column, matches, property_path
@@ -89,8 +90,9 @@ def _fill_cells(run: Run, retention: Retention) -> int:
     warehouse = run.warehouse
     begin = first_date(run)
     last = warehouse.value("select max(date) from core.placements where not is_bot")
+    timezone = run.definitions.site.timezone
     every = (
-        cells(retention, begin, run.horizon, run.definitions.site.timezone, last_date=last) if begin else pl.DataFrame()
+        cells(retention, begin, run.horizon, timezone, last_date=last) if begin else pl.DataFrame(schema=CELL_COLUMNS)
     )
     values: dict[str, Any] = {
         "retention": retention.name,
@@ -101,9 +103,8 @@ def _fill_cells(run: Run, retention: Retention) -> int:
         "min_occurrences": retention.min_occurrences,
         "reference": retention.reference,
     }
-    if every.is_empty():
-        return 0
     with warehouse.frames(_cells=every):
+        warehouse.execute("create or replace temp table cohorts as select distinct cohort_start from _cells")
         # Earlier first data move the cohorts that look new only because the data begin there.
         warehouse.execute(
             f"""
@@ -131,7 +132,10 @@ def _fill_cells(run: Run, retention: Retention) -> int:
         )
     scope = "retention = $retention"
     if not run.whole:
-        scope += " and cohort_start in (select cohort_start from cells)"
+        scope += (
+            " and (cohort_start in (select cohort_start from cells)"
+            " or cohort_start not in (select cohort_start from cohorts))"
+        )
     return run.replace(
         CELLS, warehouse.query(CELLS), values, scope=scope, key="retention, cohort_start, breakdown_value, period_no"
     )

@@ -136,9 +136,7 @@ def load(warehouse: Warehouse, folder: Path) -> str:
 
 def bot_rules(warehouse: Warehouse) -> list[BotRule]:
     """The rows of rules.bots that name user agents, in their order."""
-    found = warehouse.execute(
-        "select name, agent, kind from rules.bots where agent is not null order by row_no"
-    )
+    found = warehouse.execute("select name, agent, kind from rules.bots where agent is not null order by row_no")
     return [BotRule(name, agent, kind) for name, agent, kind in found]
 
 
@@ -162,9 +160,7 @@ def _read(path: Path, table: RuleTable) -> Rows:
                 continue
             where = f"{place}, line {lines.line_num}"
             if len(found) != len(table.columns):
-                raise RulesError(
-                    f"{where} has {len(found)} values, but must have {len(table.columns)} ({head})."
-                )
+                raise RulesError(f"{where} has {len(found)} values, but must have {len(table.columns)} ({head}).")
             row = {}
             for cell, (column, (_, read)) in zip(found, table.columns.items(), strict=True):
                 try:
@@ -174,15 +170,11 @@ def _read(path: Path, table: RuleTable) -> Rows:
             key = tuple(row[column] for column in table.key)
             if key in seen:
                 said = ", ".join(str(part) for part in key if part is not None)
-                raise RulesError(
-                    f"{where}: {said} stands on line {seen[key]} already; remove one of the two."
-                )
+                raise RulesError(f"{where}: {said} stands on line {seen[key]} already; remove one of the two.")
             seen[key] = lines.line_num
             rows.append(row | {"row_no": len(rows) + 1, "line_no": lines.line_num})
     except csv.Error as error:
-        raise RulesError(
-            f"{place}, line {lines.line_num} cannot be read ({error}); check its quotes."
-        ) from None
+        raise RulesError(f"{place}, line {lines.line_num} cannot be read ({error}); check its quotes.") from None
     return rows
 
 
@@ -198,9 +190,7 @@ def _check_sites(folder: Path, rows: Rows) -> None:
         row["name"] = row["name"].lower()
         first = kinds.setdefault(row["name"], row["kind"])
         if first != row["kind"]:
-            raise RulesError(
-                f"{where}: {row['name']} is a {first} site above and {row['kind']} here; use two names."
-            )
+            raise RulesError(f"{where}: {row['name']} is a {first} site above and {row['kind']} here; use two names.")
 
 
 def _check_bots(folder: Path, rows: Rows) -> None:
@@ -227,9 +217,7 @@ def _check_conditions(warehouse: Warehouse, folder: Path, rows: Rows) -> None:
             said = str(error).splitlines()[0]
             raise RulesError(f"{where}: the condition of {row['channel']} cannot be read: {said}") from None
         if found != "BOOLEAN":
-            raise RulesError(
-                f"{where}: the condition of {row['channel']} must be true or false, not {found}."
-            )
+            raise RulesError(f"{where}: the condition of {row['channel']} must be true or false, not {found}.")
 
 
 def _replace(warehouse: Warehouse, name: str, table: RuleTable, rows: Rows) -> None:

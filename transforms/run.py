@@ -41,15 +41,17 @@ class Run:
     def mark(self, kind: Kind, query: str, values: dict[str, Any] | None = None) -> None:
         """Put the keys that `query` selects (one bigint column) into the plan, for the models that come later."""
         self.warehouse.execute(
-            f"insert into meta.dirty select distinct $build, '{kind}', key from ({query}) as marked(key) where key is not null",
+            f"insert into meta.dirty select distinct $build, '{kind}', key "
+            f"from ({query}) as marked(key) where key is not null",
             {**(values or {}), "build": self.build_id},
         )
 
     def touched(self, kind: Kind, table: str, everything: str) -> None:
         """Make the temp table `table(key)`: the touched keys, or, when all is made anew, what `everything` selects."""
-        query = everything if self.whole else "select distinct key from meta.dirty where build_id = $build and kind = $kind"
+        query = everything if self.whole else "select key from meta.dirty where build_id = $build and kind = $kind"
         self.warehouse.execute(
-            f"create or replace temp table {table} as select distinct key from ({query}) as chosen(key) where key is not null",
+            f"create or replace temp table {table} as "
+            f"select distinct key from ({query}) as chosen(key) where key is not null",
             {"build": self.build_id, "kind": kind},
         )
 

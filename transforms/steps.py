@@ -6,7 +6,9 @@ from typing import Any
 
 from transforms.definitions import Step
 
-EVENT_COLUMNS = frozenset({"source", "type", "name", "host", "path", "country", "utm_source", "utm_medium", "utm_campaign"})
+EVENT_COLUMNS = frozenset(
+    {"source", "type", "name", "host", "path", "country", "utm_source", "utm_medium", "utm_campaign"}
+)
 SESSION_COLUMNS = frozenset({"channel", "device", "browser", "os", "entry_path", "traffic_source", "traffic_medium"})
 
 
@@ -18,7 +20,7 @@ def like(glob: str) -> str:
 
 
 def column(name: str) -> str:
-    """SQL for a value by its name: a column of the event (e), of its session (s), else a property; binds $<name>_path."""
+    """SQL for a value by its name: a column of the event e, of its session s, else a property ($breakdown_path)."""
     if name in EVENT_COLUMNS:
         return f"e.{name}"
     if name in SESSION_COLUMNS:

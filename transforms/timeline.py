@@ -20,9 +20,7 @@ def lay_out(frame: pl.DataFrame, *, margin_us: int) -> Iterator[pl.DataFrame]:
     if frame.is_empty():
         return
     frame = frame.rechunk()
-    first = rows_where(
-        frame.select((pl.col("unit_id") != pl.col("unit_id").shift()).fill_null(True)).to_series()
-    )
+    first = rows_where(frame.select((pl.col("unit_id") != pl.col("unit_id").shift()).fill_null(True)).to_series())
     last = pl.concat([first.slice(1), pl.Series([frame.height], dtype=first.dtype)]) - 1
     units = pl.DataFrame(
         {"row": first, "begin": frame["at"].gather(first), "end": frame["at"].gather(last)}

@@ -17,7 +17,8 @@ def count(run: Run) -> int:
         create or replace temp table touched_dates as
         select
             date '1970-01-01' + cast(key as integer) as date,
-            timezone('UTC', timezone($timezone, cast(date '1970-01-01' + cast(key as integer) + 1 as timestamp))) as ends_at
+            timezone('UTC', timezone($timezone, cast(date '1970-01-01' + cast(key as integer) + 1 as timestamp)))
+                as ends_at
         from touched_days
         """,
         values,
@@ -35,7 +36,8 @@ def count(run: Run) -> int:
             from touched_dates
             union
             select
-                'month', cast(date_trunc('month', date) as date), cast(date_trunc('month', date) + interval 1 month as date)
+                'month', cast(date_trunc('month', date) as date),
+                cast(date_trunc('month', date) + interval 1 month as date)
             from touched_dates
         )
 
