@@ -142,8 +142,8 @@ def test_events_land_with_their_coordinates_and_all_their_fields(warehouse: Ware
     ) == [(1, 1, "log", segment.name, 1, 0, "e1"), (2, 1, "log", segment.name, 1, 1, "e2")]
     at = START.replace(tzinfo=None)
     assert warehouse.execute(
-        "select user_id, session_hint, page_view_id, seq, occurred_at, sent_at, received_at, title, referrer, "
-        "properties ->> 'price', properties ->> 'q', traits ->> 'plan', context ->> 'ua' "
+        "select user_id, session_hint, page_view_id, seq, occurred_at, sent_at, received_at, title, "
+        "referrer, properties ->> 'price', properties ->> 'q', traits ->> 'plan', context ->> 'ua' "
         "from raw.events where event_id = 'e2'"
     ) == [("u", "s", "p", 7, at, at, at, "Tïtle", "r", "12.5", '"reason":', "pro", "x")]
     assert_tiled(warehouse)
