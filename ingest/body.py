@@ -18,7 +18,10 @@ RETRY_AFTER: Final[Headers] = (("retry-after", "5"),)
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Sizes in bytes, times in seconds; `bodies_bytes` is for all bodies in flight of all workers."""
+    """Sizes in bytes, times in seconds; `bodies_bytes` is for all bodies in flight of all workers.
+
+    `rate_per_key` counts the events of a source and `rate_per_address` the requests of an address, a second.
+    """
 
     request_bytes: int = 10 * 1024 * 1024
     inflated_bytes: int = 20 * 1024 * 1024
@@ -26,6 +29,8 @@ class Limits(msgspec.Struct, frozen=True):
     bodies_bytes: int = 64 * 1024 * 1024
     header_seconds: float = 5
     body_seconds: float = 10
+    rate_per_key: int | None = None
+    rate_per_address: int | None = None
 
 
 class Refused(Exception):
@@ -85,9 +90,7 @@ class Bodies:
             if isinstance(error, asyncio.CancelledError) and task in self._expired:
                 task.uncancel()
                 seconds = self._limits.body_seconds
-                raise Refused(
-                    Refusal.BODY_TIMEOUT, 408, f"the body did not come within {seconds:g} s"
-                ) from None
+                raise Refused(Refusal.BODY_TIMEOUT, 408, f"the body did not come within {seconds:g} s") from None
             if isinstance(error, RuntimeError | OSError):
                 raise Refused(Refusal.BAD_REQUEST, 400, "the body ended early") from None
             raise
@@ -104,9 +107,7 @@ class Bodies:
         announced = headers.get("content-length")
         if "transfer-encoding" in headers:
             if announced is not None:
-                raise Refused(
-                    Refusal.BAD_REQUEST, 400, "Content-Length and Transfer-Encoding exclude each other"
-                )
+                raise Refused(Refusal.BAD_REQUEST, 400, "Content-Length and Transfer-Encoding exclude each other")
             return None
         if announced is None:
             return 0

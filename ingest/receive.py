@@ -21,6 +21,7 @@ from ingest.log import LogFull, Writer
 from ingest.privacy import Network, client_ip, peer_of
 from ingest.protocols import ROUTES, find_route
 from ingest.protocols.request import Answer, Outcome, Request, Route, Source, Sources, error_answer
+from ingest.rate import Rate
 from ingest.salt import salt_of
 from ingest.status import metrics, ready
 from ingest.tally import PII, Refusal, Tally
@@ -28,6 +29,11 @@ from ingest.tally import PII, Refusal, Tally
 TARGET_BYTES: Final = 16 * 1024
 FAILING_SECONDS: Final = 5
 GROUND: Final[Headers] = (("x-content-type-options", "nosniff"), ("cache-control", "no-store"))
+
+
+def share(rate: int | None, workers: int) -> float | None:
+    """A worker's part of a rate: the kernel spreads connections over the workers about evenly."""
+    return None if rate is None else rate / workers
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -57,6 +63,8 @@ class Receiver:
         self._count = setting.tally.count
         self._clock = setting.clock
         self._bodies = Bodies(setting.limits, setting.limits.bodies_bytes // setting.workers)
+        self._key_rate = Rate(share(setting.limits.rate_per_key, setting.workers))
+        self._address_rate = Rate(share(setting.limits.rate_per_address, setting.workers))
         self._failed_at = 0.0
         self._salt: tuple[date | None, bytes] = (None, b"")
 
@@ -112,29 +120,28 @@ class Receiver:
             headers = dict(scope.headers.items())
             query = {}
             if query_string:
-                for key, value in reversed(
-                    parse_qsl(query_string, keep_blank_values=True, max_num_fields=1000)
-                ):
+                for key, value in reversed(parse_qsl(query_string, keep_blank_values=True, max_num_fields=1000)):
                     query[key] = value
         except ValueError:
             raise Refused(Refusal.BAD_REQUEST, 400, "the address or a header cannot be read") from None
+        ip = client_ip(peer_of(scope.client), headers.get("x-forwarded-for"), self._setting.trusted_proxies)
+        if not self._address_rate.allows(ip, 1, time.monotonic()):
+            raise self._too_many("this address")
         body, held = b"", 0
         if route.reads_body:
             body, held = await self._bodies.read(proto, headers, route.too_large)
         try:
-            outcome, now = self._handle(scope, route, query, headers, body)
+            outcome, now = self._handle(scope, route, query, headers, body, ip)
             del body
             await self._settle(outcome, now, proto, origin)
         finally:
             self._bodies.release(held)
 
     def _handle(
-        self, scope: Any, route: Route, query: dict[str, str], headers: dict[str, str], body: bytes
+        self, scope: Any, route: Route, query: dict[str, str], headers: dict[str, str], body: bytes, ip: str
     ) -> tuple[Outcome, datetime]:
         now = self._clock()
         try:
-            peer = peer_of(scope.client)
-            ip = client_ip(peer, headers.get("x-forwarded-for"), self._setting.trusted_proxies)
             request = Request(
                 method=scope.method,
                 path=scope.path,
@@ -149,9 +156,7 @@ class Receiver:
                 inflated_bytes=self._limits.inflated_bytes,
             )
             return route.handle(request), now
-        except (
-            Exception
-        ) as error:  # a fault of ours must not cost the client its events: their bytes are kept
+        except Exception as error:  # a fault of ours must not cost the client its events: their bytes are kept
             detail = f"footfall could not read the request: {type(error).__name__}"
             rejection = Rejection(
                 reason=Reason.ADAPTER_ERROR,
@@ -170,7 +175,11 @@ class Receiver:
         headers: Headers = ()
         answer = outcome.answer
         if outcome.events or outcome.rejections:
-            refused = await self._store(outcome, source, now)
+            n = len(outcome.events) + len(outcome.rejections)
+            if self._key_rate.allows(source, n, time.monotonic()):
+                refused = await self._store(outcome, source, now)
+            else:
+                refused = self._too_many("this key")
             if refused is not None:
                 self._count(Fate.REFUSED, source, outcome.protocol, refused.reason)
                 answer, headers = refused.answer, refused.headers
@@ -218,6 +227,10 @@ class Receiver:
         finally:
             self._bodies.release(held)
         return None
+
+    def _too_many(self, who: str) -> Refused:
+        message = f"more than {who} may send; slow down"
+        return Refused(Refusal.RATE_LIMITED, 429, message, RETRY_AFTER)
 
     def _send(
         self, proto: Any, answer: Answer, origin: str | None, source: Source | None, headers: Headers = ()

@@ -18,6 +18,7 @@ class Refusal(StrEnum):
     ORIGIN_NOT_ALLOWED = "origin_not_allowed"
     BODY_TIMEOUT = "body_timeout"
     BUSY = "busy"
+    RATE_LIMITED = "rate_limited"
     LOG_FULL = "log_full"
     FAULT = "fault"
 
