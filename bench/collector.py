@@ -212,12 +212,18 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     tool = "wrk" if shutil.which("wrk") else "asyncio client"
-    print(
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, "
-        f"load average before {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}, "
-        f"fsync of 4 KB p50 {fsync_ms(options.disk):.1f} ms, {options.workers} worker(s), {CONNECTIONS} connections, {tool} on the same cores, "
-        f"{options.rounds} rounds of {options.seconds} s"
-    )
+    conditions = [
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        f"{os.cpu_count()} cores",
+        f"load average before {os.getloadavg()[0]:.1f}",
+        f"Python {sys.version.split()[0]}",
+        f"fsync of 4 KB p50 {fsync_ms(options.disk):.1f} ms",
+        f"{options.workers} worker(s)",
+        f"{CONNECTIONS} connections",
+        f"{tool} on the same cores",
+        f"{options.rounds} rounds of {options.seconds} s",
+    ]
+    print(", ".join(conditions))
     print(
         f"{'server':<36}{'events':>7}{'req/s (min-max)':>20}{'events/s':>10}{'p99 ms':>9}{'cpu us/req':>12}"
     )

@@ -11,8 +11,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ingest.event import Event, Reason, Rejection
+from ingest.event import Event, Reason, Rejection, encode
 from ingest.protocols import find_route
 from ingest.protocols.request import Outcome, Request, Source, Sources
 from ingest.protocols.segment import read_event
@@ -373,6 +375,46 @@ def test_our_tracker_names_its_own_fields() -> None:
     event = the_event(send("/v1/t", {**ITEM, "context": context}))
     assert (event.session_hint, event.page_view_id, event.seq, event.id_kind) == ("s", "pv", 3, "local")
     assert the_event(send("/v1/t", ITEM)).id_kind == "given"
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["batch", "context", "sentAt", "type", "event", "page", "url", "x"]), inner
+        )
+    ),
+    max_leaves=20,
+)
+envelopes = st.fixed_dictionaries(
+    {"batch": st.lists(anything, max_size=4)},
+    optional={"context": anything, "sentAt": anything, "writeKey": anything},
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    body=st.binary(max_size=80) | (anything | envelopes).map(lambda v: json.dumps(v).encode()),
+    path=st.sampled_from(["/v1/t", "/v1/batch", "/beacon/v1/batch"]),
+    encoding=st.sampled_from(["", "gzip", "deflate", "br"]),
+    is_gzipped=st.booleans(),
+)
+def test_whatever_is_sent_each_event_has_one_fate(
+    body: bytes, path: str, encoding: str, is_gzipped: bool
+) -> None:
+    outcome = send(path, gzip.compress(body) if is_gzipped else body, content_encoding=encoding)
+    assert outcome.answer.status in (200, 400)
+    assert (outcome.answer.status == 400) == (outcome.refused is not None)
+    assert not [r for r in outcome.rejections if r.reason is Reason.ADAPTER_ERROR]
+    if outcome.refused:
+        assert not outcome.events
+        assert not outcome.rejections
+    elif path == "/v1/batch":
+        named = answer(outcome).get("rejected", [])
+        assert len(named) == len(outcome.rejections)
+    for line in (*outcome.events, *outcome.rejections):
+        assert json.loads(encode(line))["source"] == "web"
 
 
 # --- privacy ----------------------------------------------------------------------------------------------
