@@ -73,6 +73,9 @@ function heading(id, title, ...beside) {
   return el("div", { class: "heading" }, el("h2", { id: `${id}-title` }, title), ...beside);
 }
 
+// these tables are not kept by source: say so where the reader has chosen one
+const ofAllSources = (state) => (state.source === "(all)" ? null : note("All sources together."));
+
 function segments(label, choices, chosen, choose) {
   return el(
     "div",

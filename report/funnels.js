@@ -1,6 +1,6 @@
 // Funnels: how far people come, how sure that is, how long it takes, and how it moves.
 function funnels(section, state) {
-  section.replaceChildren(heading("funnels", "Funnels"));
+  section.replaceChildren(heading("funnels", "Funnels", ofAllSources(state)));
   if (data.funnels.empty) return section.append(empty(data.funnels.empty));
   for (const funnel of data.funnels) section.append(funnelCard(funnel, state.range));
 }

@@ -1,6 +1,6 @@
 // Journeys: the flow from step to step, and the paths most taken.
 function journeys(section, state) {
-  section.replaceChildren(heading("journeys", "Journeys"));
+  section.replaceChildren(heading("journeys", "Journeys", ofAllSources(state)));
   if (data.journeys.empty) return section.append(empty(data.journeys.empty));
   const range = data.period.ranges.find((one) => one.key === state.range);
   for (const journey of data.journeys)

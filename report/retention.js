@@ -1,8 +1,8 @@
 // Retention: one row a cohort, one column a period after; grey says why there is no number.
 const SHOWN_COHORTS = 16;
 
-function retention(section) {
-  section.replaceChildren(heading("retention", "Retention"));
+function retention(section, state) {
+  section.replaceChildren(heading("retention", "Retention", ofAllSources(state)));
   if (data.retention.empty) return section.append(empty(data.retention.empty));
   for (const name of new Set(data.retention.map((one) => one.name)))
     section.append(retentionCard(data.retention.filter((one) => one.name === name)));
@@ -71,6 +71,10 @@ function retentionCard(matrices) {
   return card;
 }
 
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+const periodName = (period, [from, to]) =>
+  from === to ? `${period} ${from}` : `${period}s ${from} to ${to}`;
+
 function matrixTable(matrix, cohorts) {
   const named = matrix.period === "month" ? month : day;
   const rates = matrix.cohorts.flatMap((cohort) =>
@@ -94,7 +98,7 @@ function matrixTable(matrix, cohorts) {
       ),
     );
   const cell = (cohort, [n, state], at) => {
-    const when = `${matrix.period} ${matrix.periods[at]}`;
+    const when = periodName(matrix.period, matrix.spans[at]);
     if (!cohort.cohort_n) return el("td", { class: "grey none", title: "Nobody began in this period" }, NONE);
     if (!state)
       return el("td", { class: "grey late", title: `${when} is not over yet for all who began then` }, "");
@@ -133,12 +137,8 @@ function matrixTable(matrix, cohorts) {
           {},
           el("th", { scope: "col" }, `Began in ${matrix.period === "day" ? "" : `the ${matrix.period} of`}`),
           el("th", { scope: "col", class: "number" }, "People"),
-          matrix.periods.map((period) =>
-            el(
-              "th",
-              { scope: "col", class: "number" },
-              `${matrix.period[0].toUpperCase()}${matrix.period.slice(1)} ${period}`,
-            ),
+          matrix.spans.map((periods) =>
+            el("th", { scope: "col", class: "number" }, capital(periodName(matrix.period, periods))),
           ),
         ),
       ),

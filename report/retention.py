@@ -17,9 +17,15 @@ def read(published: Published) -> list[Row]:
     A cell is [retained_n, state]: state 0 not over yet, 1 complete, 2 complete but not final. `mean` has
     Σ retained / Σ cohort over complete cells, `mean_warm` the same without the cohorts of the warm-up.
     """
+    # brackets hold several periods in one cell
+    has_spans = published.lacks("marts.retention_cells", "from_no to_no") is None
+    spans = "from_no, to_no" if has_spans else "period_no as from_no, period_no as to_no"
     rows = published.rows(
-        "select retention, cohort_start, breakdown_value, period_no, period, cohort_n, retained_n,"
+        f"select retention, cohort_start, breakdown_value, period_no, {spans}, period, cohort_n, retained_n,"
         " is_complete, is_final, is_censored from marts.retention_cells"
+        # a cohort that nobody entered stands under (all), also where the others have groups
+        " qualify breakdown_value <> '(all)'"
+        "   or bool_and(breakdown_value = '(all)') over (partition by retention)"
         " order by retention, breakdown_value, cohort_start, period_no"
     )
     found: dict[tuple[str, str], list[Row]] = {}
@@ -29,7 +35,8 @@ def read(published: Published) -> list[Row]:
 
 
 def _matrix(name: str, value: str, cells: list[Row]) -> Row:
-    periods = sorted({cell["period_no"] for cell in cells})
+    spans = {cell["period_no"]: [cell["from_no"], cell["to_no"]] for cell in cells}
+    periods = sorted(spans)
     cohorts: dict[object, Row] = {}
     for cell in cells:
         cohort = cohorts.setdefault(
@@ -53,6 +60,7 @@ def _matrix(name: str, value: str, cells: list[Row]) -> Row:
         "value": value,
         "period": cells[0]["period"],
         "periods": periods,
+        "spans": [spans[number] for number in periods],
         "cohorts": shown,
         "cohort_n": len(ordered),
         "mean": _mean(cells, periods),

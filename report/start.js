@@ -19,11 +19,17 @@ let state = {
 function again(part, focus) {
   state = { ...state, ...part };
   const isWide = "range" in part || "source" in part;
+  // what is above may grow or shrink: the section that is being read stays where it is
+  const read = Object.keys(SECTIONS)
+    .map(byId)
+    .find((section) => section.getBoundingClientRect().bottom > 90);
+  const top = read?.getBoundingClientRect().top;
   for (const [id, [, show]] of Object.entries(SECTIONS))
-    if (id === "overview" || (isWide && id !== "retention" && id !== "quality")) show(byId(id), state, again);
+    if (id === "overview" || (isWide && id !== "quality")) show(byId(id), state, again);
   if (isWide) controls();
   drawAll();
-  if (focus) document.querySelector(focus)?.focus();
+  if (focus) document.querySelector(focus)?.focus({ preventScroll: true });
+  if (read) scrollBy({ top: read.getBoundingClientRect().top - top, behavior: "instant" });
 }
 
 function controls() {

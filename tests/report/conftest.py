@@ -22,20 +22,13 @@ HOSTILE = '/<img src=x onerror="window.owned=1">/</script><script>window.owned=1
 PUBLISHED = """marts.traffic_daily marts.traffic_totals marts.funnel_steps marts.funnel_attempts
     marts.journey_edges marts.journey_paths marts.retention_cells meta.build_info meta.quality
     meta.restatements meta.data_dictionary"""
-RETENTION = """
-create table marts.retention_cells (
-    retention varchar, cohort_start date, breakdown_value varchar, period_no integer, period varchar,
-    cohort_n bigint, retained_n bigint, retained_pct double, value double, is_complete boolean,
-    is_final boolean, is_censored boolean
-)"""
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """The tables as sql/ declares them; a sample need not fill every column."""
     connection.execute("create schema marts; create schema meta; create schema core")
     for name in PUBLISHED.split():
-        declared = tables().get(name)
-        connection.execute(declared.create.replace(" not null", "") if declared else RETENTION)
+        connection.execute(tables()[name].create.replace(" not null", ""))
 
 
 CHANNELS = {
@@ -148,9 +141,7 @@ def funnel(chance: random.Random, first: date, last: date, name: str, window: in
         for step, so_far in enumerate(reached):
             known, open_n = (so_far, 0) if is_complete else (None, entered - reached[-1])
             step_name = steps[step][0]
-            rows.append(
-                (name, on, "(all)", step + 1, "day", step_name, known, so_far, open_n, 0, is_complete)
-            )
+            rows.append((name, on, "(all)", step + 1, "day", step_name, known, so_far, open_n, 0, is_complete))
     return rows, attempts
 
 
@@ -183,8 +174,8 @@ def journeys(chance: random.Random, first: date, last: date) -> Any:
     )
 
 
-CELLS = """retention cohort_start breakdown_value period_no period cohort_n retained_n retained_pct
-    is_complete is_final is_censored"""
+CELLS = """retention cohort_start breakdown_value period_no from_no to_no period cohort_n retained_n
+    retained_pct is_complete is_final is_censored"""
 
 
 def retention(chance: random.Random, first: date, last: date) -> list[Any]:
@@ -198,9 +189,7 @@ def retention(chance: random.Random, first: date, last: date) -> list[Any]:
             is_over = start + timedelta(weeks=k + 1) <= HORIZON.date()
             came = sum(chance.random() < 0.05 + 0.24 * exp(-0.45 * k) for _ in range(size)) if k else size
             known, rate = (came, came / size if size else None) if is_over else (None, None)
-            rows.append(
-                ("buyers", start, "(all)", k, "week", size, known, rate, is_over, is_over, is_censored)
-            )
+            rows.append(("buyers", start, "(all)", k, k, k, "week", size, known, rate, is_over, is_over, is_censored))
     return rows
 
 
@@ -248,9 +237,7 @@ def write_sample(path: Path, *, days: int = 120, seed: int = 7, site: str = "Fer
             put(connection, "marts.funnel_steps", STEPS, rows)
             put(connection, "marts.funnel_attempts", ATTEMPTS, attempts)
         edges, paths = journeys(chance, first, last)
-        put(
-            connection, "marts.journey_edges", "journey date step_no from_node to_node unit_n median_s", edges
-        )
+        put(connection, "marts.journey_edges", "journey date step_no from_node to_node unit_n median_s", edges)
         put(connection, "marts.journey_paths", "journey date path unit_n conversion_n", paths)
         put(connection, "marts.retention_cells", CELLS, retention(chance, first, last))
         build = (41, HORIZON + timedelta(minutes=2), "0.1.0", "9f2c" * 16, 388, HORIZON)

@@ -96,14 +96,10 @@ def test_every_section_draws(open_page: Callable[..., Page], report: Path) -> No
     assert page.locator(".empty").count() == 0
 
 
-def test_every_chart_has_a_table_and_every_table_a_caption(
-    open_page: Callable[..., Page], report: Path
-) -> None:
+def test_every_chart_has_a_table_and_every_table_a_caption(open_page: Callable[..., Page], report: Path) -> None:
     page = open_page(report)
     assert page.locator("details.twin table").count() >= page.locator(".chart").count()
-    assert page.evaluate(
-        "[...document.querySelectorAll('table')].every((t) => t.caption.textContent && t.tHead)"
-    )
+    assert page.evaluate("[...document.querySelectorAll('table')].every((t) => t.caption.textContent && t.tHead)")
 
 
 def test_the_table_behind_the_daily_chart_is_the_data(
@@ -142,9 +138,7 @@ def test_big_figures_are_sums_of_complete_days_and_follow_the_range(
         assert page.locator('[data-metric="bounce"] .figure').text_content() == f"{bounce * 100:.1f} %"
 
 
-def test_funnel_and_retention_tables_are_the_data(
-    open_page: Callable[..., Page], report: Path, sample: Path
-) -> None:
+def test_funnel_and_retention_tables_are_the_data(open_page: Callable[..., Page], report: Path, sample: Path) -> None:
     page = open_page(report)
     with duckdb.connect(str(sample), read_only=True) as connection:
         reached = connection.execute(
@@ -153,8 +147,7 @@ def test_funnel_and_retention_tables_are_the_data(
             " group by all order by 2 desc"
         ).fetchall()
         mean = connection.execute(
-            "select sum(retained_n) / sum(cohort_n) from marts.retention_cells"
-            " where is_complete and period_no = 2"
+            "select sum(retained_n) / sum(cohort_n) from marts.retention_cells where is_complete and period_no = 2"
         ).fetchall()[0][0]
     steps = cells(page, "signup: steps")
     assert [(row[0][3:], row[1]) for row in steps] == [(name, f"{n:,}") for name, n in reached]
@@ -167,9 +160,7 @@ def test_funnel_and_retention_tables_are_the_data(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_follows_the_system_and_the_switch(
-    open_page: Callable[..., Page], report: Path, scheme: str
-) -> None:
+def test_it_follows_the_system_and_the_switch(open_page: Callable[..., Page], report: Path, scheme: str) -> None:
     page = open_page(report, color_scheme=scheme)
 
     def card() -> int:
@@ -221,6 +212,28 @@ def test_hostile_text_does_nothing(open_page: Callable[..., Page], sample: Path,
     assert HOSTILE in (page.locator("#funnels h3").first.text_content() or "")
 
 
+def test_a_chosen_source_is_said_where_it_does_not_count(open_page: Callable[..., Page], report: Path) -> None:
+    page = open_page(report)
+    before = page.locator('[data-metric="sessions"] .figure').text_content()
+    page.select_option("#sources select", "web")
+    assert page.locator('[data-metric="sessions"] .figure').text_content() != before
+    for section in ("funnels", "journeys", "retention"):
+        assert page.locator(f"#{section} .heading .note").text_content() == "All sources together."
+
+
+def test_the_place_on_the_page_stays(open_page: Callable[..., Page], report: Path) -> None:
+    page = open_page(report)
+    page.locator("#journeys").evaluate("(section) => section.scrollIntoView({ behavior: 'instant' })")
+    top = "document.querySelector('#journeys').getBoundingClientRect().top"
+    before, height = page.evaluate(top), page.evaluate("document.documentElement.scrollHeight")
+    # page.click would scroll by itself
+    box = page.locator('[data-range="all"]').bounding_box()
+    assert box
+    page.mouse.click(box["x"] + 5, box["y"] + 5)
+    assert page.evaluate("document.documentElement.scrollHeight") != height
+    assert abs(page.evaluate(top) - before) < 5
+
+
 def test_keys_alone_are_enough(open_page: Callable[..., Page], report: Path) -> None:
     page = open_page(report)
     page.focus('[data-range="7"]')
@@ -245,10 +258,7 @@ def test_it_prints_light_even_from_a_dark_screen(open_page: Callable[..., Page],
     assert len(page.pdf(prefer_css_page_size=True)) > 50_000
     assert page.evaluate("document.documentElement.dataset.theme") is None
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert (
-        page.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor")
-        == "rgb(255, 255, 255)"
-    )
+    assert page.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator(".chart svg[viewBox]").count() == 5
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate("document.documentElement.dataset.theme") is None

@@ -18,9 +18,7 @@ def test_folding_keeps_every_unit() -> None:
     chance = random.Random(3)
     walked: Counter[tuple[int, str, str]] = Counter()
     for _ in range(4000):
-        path = [
-            f"/page/{min(chance.randrange(60), chance.randrange(60))}" for _ in range(chance.randint(1, 5))
-        ]
+        path = [f"/page/{min(chance.randrange(60), chance.randrange(60))}" for _ in range(chance.randint(1, 5))]
         for step, (start, end) in enumerate(zip(path, [*path[1:], "(exit)"], strict=True), 1):
             walked[step, start, end] += 1
     found = flow([edge(*key, n, None if key[2] == "(exit)" else 4.0) for key, n in walked.items()])

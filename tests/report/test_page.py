@@ -43,18 +43,14 @@ def text(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_without_a_published_file_it_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(
-        ReportError, match=r"bi\.duckdb is not there: build and publish first, with footfall run$"
-    ):
+    with pytest.raises(ReportError, match=r"bi\.duckdb is not there: build and publish first, with footfall run$"):
         write(tmp_path / "bi.duckdb", tmp_path / "report.html", now=NOW)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "bi.duckdb").write_text("hello " * 1000)
-    with pytest.raises(
-        ReportError, match=r"bi\.duckdb cannot be read .*: publish it anew, with footfall publish$"
-    ):
+    with pytest.raises(ReportError, match=r"bi\.duckdb cannot be read .*: publish it anew, with footfall publish$"):
         write(tmp_path / "bi.duckdb", tmp_path / "report.html", now=NOW)
 
 
@@ -92,9 +88,7 @@ def test_a_missing_table_costs_its_section_only(
     assert found["funnels" if section != "funnels" else "retention"]
 
 
-def test_tables_without_rows_are_told_from_missing_ones(
-    sample_of: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_tables_without_rows_are_told_from_missing_ones(sample_of: Callable[..., Path], tmp_path: Path) -> None:
     bi = sample_of(days=3)
     with duckdb.connect(str(bi)) as connection:
         connection.execute("delete from marts.retention_cells; delete from marts.traffic_totals")
@@ -125,9 +119,7 @@ def test_the_licences_of_the_parts_are_in_the_file(text: str) -> None:
 
 
 def test_hostile_text_never_stands_as_markup(text: str, sample: Path) -> None:
-    hostile = rows(sample, "select distinct to_node from marts.journey_edges where to_node like '%onerror%'")[
-        0
-    ][0]
+    hostile = rows(sample, "select distinct to_node from marts.journey_edges where to_node like '%onerror%'")[0][0]
     assert hostile not in text
     assert 'onerror="' not in text
     assert any(hostile in path for path, *_ in data(text)["journeys"][0]["ranges"]["all"]["paths"]) or any(
@@ -138,8 +130,7 @@ def test_hostile_text_never_stands_as_markup(text: str, sample: Path) -> None:
 def test_the_title_is_text(sample_of: Callable[..., Path], tmp_path: Path) -> None:
     written = page(sample_of(days=2, site="</title><script>window.owned=1</script>{{data}}"), tmp_path)
     assert (
-        "<title>&lt;/title&gt;&lt;script&gt;window.owned=1&lt;/script&gt;{{data}} · footfall report</title>"
-        in written
+        "<title>&lt;/title&gt;&lt;script&gt;window.owned=1&lt;/script&gt;{{data}} · footfall report</title>" in written
     )
 
 
@@ -181,9 +172,7 @@ def test_channel_sums_are_those_of_the_complete_days(text: str, sample: Path) ->
         " where not is_bot and date between '2026-09-26' and '2026-11-20' group by 1 order by 2 desc",
     )
     assert [(row["value"], row["session_n"], row["before_n"]) for row in sums] == expected
-    assert sum(row[1] for row in expected) == sum(
-        found["overview"]["series"]["(all)"]["day"]["session_n"][-29:-1]
-    )
+    assert sum(row[1] for row in expected) == sum(found["overview"]["series"]["(all)"]["day"]["session_n"][-29:-1])
 
 
 def test_funnels_add_up_complete_periods_only(text: str, sample: Path) -> None:
@@ -218,9 +207,7 @@ def test_a_funnel_by_group_shows_its_groups(sample_of: Callable[..., Path], tmp_
             "update marts.funnel_steps"
             " set breakdown_value = case when day(period_start) % 2 = 0 then 'even' else 'odd' end"
         )
-    found = next(one for one in data(page(bi, tmp_path))["funnels"] if one["name"] == "checkout")["ranges"][
-        "all"
-    ]
+    found = next(one for one in data(page(bi, tmp_path))["funnels"] if one["name"] == "checkout")["ranges"]["all"]
     assert {group[0] for group in found["breakdown"]} == {"even", "odd"}
     assert sum(group[1] for group in found["breakdown"]) == found["reached_n"][0]
 
@@ -258,7 +245,4 @@ def test_a_year_stays_small(sample_of: Callable[..., Path], tmp_path: Path) -> N
                 f" from {table}, range(1, 37) as ten(n)"
             )
     assert len(page(bi, tmp_path).encode()) < 5_000_000
-    assert (
-        len(data((tmp_path / "report.html").read_text())["overview"]["series"]["(all)"]["day"]["starts"])
-        == 370
-    )
+    assert len(data((tmp_path / "report.html").read_text())["overview"]["series"]["(all)"]["day"]["starts"]) == 370

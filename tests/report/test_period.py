@@ -14,8 +14,7 @@ from report.published import Published
 def published(*days: date) -> Published:
     connection = duckdb.connect()
     connection.execute(
-        "create schema marts; create table marts.traffic_totals"
-        " (period varchar, period_start date, is_complete bool)"
+        "create schema marts; create table marts.traffic_totals (period varchar, period_start date, is_complete bool)"
     )
     for on in days:
         connection.execute("insert into marts.traffic_totals values ('day', $on, true)", {"on": on})
@@ -70,15 +69,9 @@ def test_a_date_is_that_of_the_zone(zone: str, on: date) -> None:
 
 def test_a_change_is_shown_only_against_days_that_are_all_on_record() -> None:
     complete = date(2026, 11, 20)
-    ranges = {
-        choice.key: choice
-        for choice in Period(complete - timedelta(days=59), complete, complete, False).ranges
-    }
+    ranges = {choice.key: choice for choice in Period(complete - timedelta(days=59), complete, complete, False).ranges}
     assert set(ranges) == {"7", "28", "all"}
     assert ranges["28"].since == date(2026, 10, 24)
     assert (ranges["28"].before_since, ranges["28"].before_until) == (date(2026, 9, 26), date(2026, 10, 23))
-    ranges = {
-        choice.key: choice
-        for choice in Period(complete - timedelta(days=40), complete, complete, False).ranges
-    }
+    ranges = {choice.key: choice for choice in Period(complete - timedelta(days=40), complete, complete, False).ranges}
     assert ranges["28"].before_since is None
