@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import sys
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.transforms.histories import DEFINITIONS, START, Told, events, land, warehouse_in_memory
 from transforms.flow import MODELS, build
 from warehouse import Warehouse
 
-sys.path.insert(0, str(Path(__file__).parent))
-from histories import DEFINITIONS, START, Told, events, land, warehouse_in_memory
 
 KEY = b"k" * 32
 # Numbers of landing and building differ between the two ways; the events that they name do not.
