@@ -26,7 +26,7 @@ PREFIX = "FOOTFALL_"
 # Named in the design, built later: refused with a sentence, since a setting that does nothing would mislead.
 LATER = {
     "": {"segment", "lifecycle", "heatmap", "attribution", "value", "feedback", "experiment", "id_blocklist"},
-    "collector": {"depth", "rate_per_key", "rate_per_address"},
+    "collector": {"depth"},
     "sessions": {"preset", "cut_at_midnight", "cut_on_client_id", "cut_on_campaign", "cut_on_user_change"},
     "funnel": {"on_exclude", "hold", "fixed", "segment", "preset", "from", "to"},
     "retention": {"reference", "segment", "preset", "active_events"},
@@ -60,9 +60,7 @@ def _duration_or_none(value: object) -> object:
 def _durations(value: object) -> object:
     if value is None or value == "none":
         return None
-    return (
-        tuple(_duration(each) for each in value) if isinstance(value, list | tuple) else (_duration(value),)
-    )
+    return tuple(_duration(each) for each in value) if isinstance(value, list | tuple) else (_duration(value),)
 
 
 def _bytes(value: object) -> object:
@@ -95,9 +93,7 @@ def _brackets(value: object) -> object:
 
 def _texts(value: object) -> object:
     """A list from the environment may be written as a, b, c."""
-    return (
-        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-    )
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _networks(value: object) -> object:
@@ -151,6 +147,8 @@ class Collector(Part):
     request_bytes: Bytes = 10 * 2**20
     inflated_bytes: Bytes = 20 * 2**20
     event_bytes: Bytes = 256 * 2**10
+    rate_per_key: Annotated[int, Field(ge=1)] | None = None
+    rate_per_address: Annotated[int, Field(ge=1)] | None = None
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_networks)] = ()
 
 
@@ -255,9 +253,7 @@ class Funnel(Part):
             raise ValueError(f'"step_window" must be one time, or a list of {between}: one from step to step')
         for each in self.exclude:
             if each.from_ >= (each.to or len(self.steps)) or (each.to or 0) > len(self.steps):
-                raise ValueError(
-                    f'"exclude" must lie between steps 1 and {len(self.steps)}, "from" before "to"'
-                )
+                raise ValueError(f'"exclude" must lie between steps 1 and {len(self.steps)}, "from" before "to"')
         if self.breakdown_from == "all":
             raise ValueError('"breakdown_from" = "all" is not built yet')
         step = re.fullmatch(r"step:(\d+)", self.breakdown_from)
@@ -294,9 +290,7 @@ class Retention(Part):
     def _agree(self) -> Self:
         if self.warmup % timedelta(days=1):
             raise ValueError('"warmup" must be whole days')
-        if any(
-            after[0] <= before[1] for before, after in zip(self.brackets, self.brackets[1:], strict=False)
-        ):
+        if any(after[0] <= before[1] for before, after in zip(self.brackets, self.brackets[1:], strict=False)):
             raise ValueError('"brackets" must follow each other without overlap')
         return self
 
@@ -351,18 +345,10 @@ class Config(Part):
         for source in self.sources:
             for key in {source.name, *source.aliases, *filter(None, (source.write_key, source.secret_key))}:
                 if (other := keys.setdefault(key, source.name)) != source.name:
-                    shown = (
-                        "the same secret_key"
-                        if key == source.secret_key
-                        else f'"{key}" as a name, key or alias'
-                    )
-                    raise ValueError(
-                        f'[[source]] "{other}" and "{source.name}" both have {shown}: each needs its own'
-                    )
+                    shown = "the same secret_key" if key == source.secret_key else f'"{key}" as a name, key or alias'
+                    raise ValueError(f'[[source]] "{other}" and "{source.name}" both have {shown}: each needs its own')
             if source.secret_key and source.secret_key in (source.write_key, *source.aliases):
-                raise ValueError(
-                    f'[[source]] "{source.name}": secret_key must differ from write_key, which is public'
-                )
+                raise ValueError(f'[[source]] "{source.name}": secret_key must differ from write_key, which is public')
         return self
 
     def definitions(self) -> dict[str, Any]:
@@ -388,9 +374,7 @@ class Config(Part):
             "bots": _plain(self.bots),
             "funnels": [_funnel(funnel) for funnel in self.funnels],
             "retentions": [_retention(retention) for retention in self.retentions],
-            "journeys": [
-                _plain(journey, "window") | {"window_us": _us(journey.window)} for journey in self.journeys
-            ],
+            "journeys": [_plain(journey, "window") | {"window_us": _us(journey.window)} for journey in self.journeys],
         }
 
 
@@ -468,8 +452,7 @@ def _funnel(funnel: Funnel) -> dict[str, Any]:
         "step_window_us": None if spans is None else [_us(span) for span in spans],
         "either_within_us": funnel.either_within_s * 1_000_000,
         "exclude": [
-            {"event": each.event, "from": each.from_, "to": each.to or len(funnel.steps)}
-            for each in funnel.exclude
+            {"event": each.event, "from": each.from_, "to": each.to or len(funnel.steps)} for each in funnel.exclude
         ],
     }
 
@@ -497,16 +480,10 @@ def _overlay(data: dict[str, Any], env: Mapping[str, str]) -> dict[Path_, str]:
         into: Any = data.setdefault(section, {})
         if isinstance(into, list) or section in _lists():
             entries = into if isinstance(into, list) else []
-            names = {
-                _variable_name(each.get("name")): at
-                for at, each in enumerate(entries)
-                if isinstance(each, dict)
-            }
+            names = {_variable_name(each.get("name")): at for at, each in enumerate(entries) if isinstance(each, dict)}
             at = names.get(keys[0]) if len(keys) == 2 else None
             if at is None:
-                known = (
-                    ", ".join(str(each.get("name")) for each in entries if isinstance(each, dict)) or "none"
-                )
+                known = ", ".join(str(each.get("name")) for each in entries if isinstance(each, dict)) or "none"
                 problems.append(
                     f"{variable} names no [[{section}]] of {FILE} (there: {known}). "
                     f"Write {PREFIX}{section.upper()}__NAME__KEY."
@@ -525,11 +502,7 @@ def _overlay(data: dict[str, Any], env: Mapping[str, str]) -> dict[Path_, str]:
 
 def _lists() -> set[str]:
     """The sections that TOML writes in double brackets."""
-    return {
-        field.alias
-        for field in Config.model_fields.values()
-        if field.alias and "tuple" in str(field.annotation)
-    }
+    return {field.alias for field in Config.model_fields.values() if field.alias and "tuple" in str(field.annotation)}
 
 
 def _variable_name(name: object) -> str:
@@ -596,16 +569,10 @@ def _sentence(problem: Mapping[str, Any], data: Mapping[str, Any], origin: Mappi
     if path == ("source",) and kind == "too_short":
         return f'{FILE} needs at least one [[source]] with a "name".'
     given = problem["input"]
-    shown = (
-        f" is {json.dumps(given, default=str, ensure_ascii=False)}"
-        if isinstance(given, str | int | float)
-        else ""
-    )
+    shown = f" is {json.dumps(given, default=str, ensure_ascii=False)}" if isinstance(given, str | int | float) else ""
     if "secret" in str(path[-1]):
         shown = ""
-    parent_path, key = (
-        (path, "") if isinstance(path[-1], int) or len(path) == 1 else (path[:-1], str(path[-1]))
-    )
+    parent_path, key = (path, "") if isinstance(path[-1], int) or len(path) == 1 else (path[:-1], str(path[-1]))
     place = _where(parent_path, data, origin, key or None)
     subject = f'{place}: "{key}"' if key and not place.startswith(PREFIX) else place
     rule = _rule(kind, context, str(problem["msg"]), key)
@@ -619,9 +586,7 @@ def _sentence(problem: Mapping[str, Any], data: Mapping[str, Any], origin: Mappi
 def _unknown(path: Path_, data: Mapping[str, Any], origin: Mapping[Path_, str]) -> str:
     key, allowed = str(path[-1]), _keys(path[:-1])
     name, kind = ("[{}]", "section") if len(path) == 1 else ('"{}"', "key")
-    place = next(
-        (origin[each] for each in origin if each[: len(path)] == path), _where(path[:-1], data, origin)
-    )
+    place = next((origin[each] for each in origin if each[: len(path)] == path), _where(path[:-1], data, origin))
     close = difflib.get_close_matches(key, allowed, 1, 0.6)
     hint = f"Did you mean {name.format(close[0])}?" if close else f"It may have: {', '.join(allowed)}."
     return f"{place} has no {kind} {name.format(key)}. {hint}"
@@ -671,9 +636,7 @@ def _keys(path: Path_) -> list[str]:
     for step in path:
         if isinstance(step, int):
             continue
-        field = next(
-            (each for name, each in model.model_fields.items() if (each.alias or name) == step), None
-        )
+        field = next((each for name, each in model.model_fields.items() if (each.alias or name) == step), None)
         inner = _model(field.annotation) if field else None
         if inner is None:
             return []

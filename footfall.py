@@ -42,9 +42,7 @@ app = typer.Typer(
 imports = typer.Typer(help="Bring in history and other systems through the same log.", no_args_is_help=True)
 app.add_typer(imports, name="import")
 
-Home = Annotated[
-    Path, typer.Option("--home", envvar="FOOTFALL_HOME", help="The folder in which everything lives.")
-]
+Home = Annotated[Path, typer.Option("--home", envvar="FOOTFALL_HOME", help="The folder in which everything lives.")]
 HOME = Path("footfall-data")
 DAY = ["%Y-%m-%d"]
 
@@ -121,9 +119,9 @@ def demo(
     until: Annotated[
         datetime | None, typer.Option(formats=DAY, help="Last day of the visits [default: yesterday].")
     ] = None,
-    home: Annotated[
-        Path, typer.Option("--home", help="The folder to make; wiped only if the demo made it.")
-    ] = Path("footfall-demo"),
+    home: Annotated[Path, typer.Option("--home", help="The folder to make; wiped only if the demo made it.")] = Path(
+        "footfall-demo"
+    ),
 ) -> None:
     """A small shop with simulated visitors, all the way from HTTP to the report."""
     from demo.run import last_day
@@ -176,9 +174,7 @@ def build(
     full: Annotated[bool, typer.Option("--full", help="Make every row of every model anew.")] = False,
     since: Annotated[datetime | None, typer.Option(formats=DAY, help="First date to make anew.")] = None,
     until: Annotated[datetime | None, typer.Option(formats=DAY, help="Last date to make anew.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be built; change nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be built; change nothing.")] = False,
 ) -> None:
     """Bring the models up to what has landed."""
     settings = _settings(home)
@@ -262,9 +258,7 @@ def import_access_log(
     settings = _settings(home)
     name, key = _source(settings, source), _key(home)
     with _writer(home, settings) as writer, _bar("Importing", "lines") as progress:
-        done = importing.import_access_log(
-            file, writer, source=name, key=key, host=host, clock=_now, progress=progress
-        )
+        done = importing.import_access_log(file, writer, source=name, key=key, host=host, clock=_now, progress=progress)
     _say_import(file, done, home)
 
 
@@ -304,9 +298,7 @@ def doctor(home: Home = HOME) -> None:
         except Exception as error:
             said, is_ok = _complaint(error), False
             failed_n += 1
-        typer.echo(
-            f"{typer.style('ok  ', fg='green') if is_ok else typer.style('FAIL', fg='red')} {name}: {said}"
-        )
+        typer.echo(f"{typer.style('ok  ', fg='green') if is_ok else typer.style('FAIL', fg='red')} {name}: {said}")
     if failed_n:
         raise Failure(f"{failed_n} of the checks failed.")
 
@@ -392,8 +384,7 @@ def _publish(home: Path, settings: Config, warehouse: Warehouse) -> tuple[bool, 
     if not done.changed:
         return False, "Nothing changed since the last publishing."
     return True, (
-        f"Published {done.tables_n} tables with {done.rows_n:,} rows to {home / 'bi.duckdb'} "
-        f"in {done.seconds:.1f} s."
+        f"Published {done.tables_n} tables with {done.rows_n:,} rows to {home / 'bi.duckdb'} in {done.seconds:.1f} s."
     )
 
 
@@ -528,7 +519,8 @@ def _demo_collector(home: Path) -> Iterator[str]:
 
 
 def _serve(settings: Config, home: Path, host: str, port: int, workers: int) -> None:
-    from ingest import collector
+    from ingest.body import Limits
+    from ingest.collector import serve
     from ingest.protocols.request import Source
 
     given = settings.collector
@@ -536,12 +528,8 @@ def _serve(settings: Config, home: Path, host: str, port: int, workers: int) -> 
         Source(**each.model_dump(exclude={"write_key"}), write_key=each.write_key or each.name)
         for each in settings.sources
     ]
-    limits = collector.Limits(
-        request_bytes=given.request_bytes,
-        inflated_bytes=given.inflated_bytes,
-        event_bytes=given.event_bytes,
-    )
-    collector.serve(
+    limits = Limits(**given.model_dump(exclude={"trusted_proxies"}))
+    serve(
         home / "log",
         sources,
         clock=_now,
@@ -707,9 +695,7 @@ def _say_import(file: Path, done: Imported, home: Path) -> None:
         f"{done.declined_n:,} declined{f' ({declined})' if declined else ''}."
     )
     if done.rejected_n and not done.stored_n:
-        raise Failure(
-            "No line could be stored. What was rejected, and why, stands in raw.rejected after landing."
-        )
+        raise Failure("No line could be stored. What was rejected, and why, stands in raw.rejected after landing.")
     typer.echo(f"Next: footfall land --home {home}")
 
 
@@ -718,9 +704,7 @@ def _ask(con: Any, query: str) -> tuple[list[str], list[bool], list[tuple[str | 
     relation = con.sql(query)
     if relation is None:
         raise Failure("That is no query: it gives no rows.")
-    numeric = [
-        str(kind).startswith(("DECIMAL", "DOUBLE", "FLOAT")) or "INT" in str(kind) for kind in relation.types
-    ]
+    numeric = [str(kind).startswith(("DECIMAL", "DOUBLE", "FLOAT")) or "INT" in str(kind) for kind in relation.types]
     return list(relation.columns), numeric, relation.project("columns(*)::varchar").fetchall()
 
 
@@ -769,9 +753,7 @@ def _check_libraries() -> str:
     try:
         wanted = requires("footfall") or []
     except PackageNotFoundError:
-        raise Failure(
-            "footfall is not installed here, so its libraries are not known. Run: make setup"
-        ) from None
+        raise Failure("footfall is not installed here, so its libraries are not known. Run: make setup") from None
     pins = [match for each in wanted if (match := re.fullmatch(r"([\w.-]+)==([\w.]+)", each))]
     wrong = []
     for pin in pins:
@@ -820,8 +802,7 @@ def _check_disk(home: Path) -> str:
     free = shutil.disk_usage(home).free
     if free < 2**30:
         raise Failure(
-            f"Only {free / 2**20:,.0f} MiB are free. Free some: "
-            "the collector refuses events when none is left."
+            f"Only {free / 2**20:,.0f} MiB are free. Free some: the collector refuses events when none is left."
         )
     return f"{free / 2**30:,.1f} GiB free"
 
@@ -877,9 +858,7 @@ def _check_published(home: Path) -> str:
         with duckdb.connect(str(path), read_only=True) as con:
             row = con.execute("select built_at, horizon from meta.build_info").fetchall()[0]
     except (duckdb.Error, IndexError) as error:
-        raise Failure(
-            f"{path} cannot be read ({error}). Make it anew: footfall publish --home {home}"
-        ) from None
+        raise Failure(f"{path} cannot be read ({error}). Make it anew: footfall publish --home {home}") from None
     age = _now().replace(tzinfo=None) - row[0]
     return f"built {age.total_seconds() / 3600:,.1f} h ago, complete up to {row[1]:%Y-%m-%d %H:%M} UTC"
 

@@ -15,9 +15,7 @@ import config
 from transforms.definitions import Definitions, Funnel, Journey, Retention
 
 SOURCE = '[[source]]\nname = "web"\n'
-FUNNEL = (
-    SOURCE + '[[funnel]]\nname = "checkout"\nsteps = [{ event = "A" }, { page = "/b*" }, { event = "C" }]\n'
-)
+FUNNEL = SOURCE + '[[funnel]]\nname = "checkout"\nsteps = [{ event = "A" }, { page = "/b*" }, { event = "C" }]\n'
 RETENTION = SOURCE + '[[retention]]\nname = "buyers"\nstart = { event = "A" }\nreturns = { event = "A" }\n'
 A_TIME = 'must be a time such as "30m", "24h", "14d" or "1w".'
 JOURNEY = SOURCE + '[[journey]]\nname = "way"\n'
@@ -224,7 +222,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(text: str, sentence: str) -
     ("text", "key"),
     [
         (SOURCE + "[sessions]\ncut_at_midnight = true", '"cut_at_midnight" is not built yet'),
-        (SOURCE + "[collector]\nrate_per_key = 5", '"rate_per_key" is not built yet'),
+        (SOURCE + "[collector]\ndepth = 5", '"depth" is not built yet'),
         (SOURCE + '[sessions]\npreset = "ga4"', '"preset" is not built yet'),
         (SOURCE + "[heatmap]\nbin = 1", "[heatmap] is not built yet"),
         (SOURCE + '[[segment]]\nname = "x"', "[[segment]] is not built yet"),
@@ -289,9 +287,7 @@ def test_a_secret_is_never_repeated_in_a_complaint() -> None:
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(
-        config.ConfigError, match=r"There is no .*footfall\.toml\. Make one with: footfall init"
-    ):
+    with pytest.raises(config.ConfigError, match=r"There is no .*footfall\.toml\. Make one with: footfall init"):
         config.load(tmp_path, {})
 
 
@@ -311,6 +307,8 @@ def test_the_settings_are_frozen() -> None:
 EXAMPLES = {
     ("Source", "write_key"),
     ("Source", "origins"),
+    ("Collector", "rate_per_key"),
+    ("Collector", "rate_per_address"),
     ("WarehouseLimits", "memory_limit"),
     ("WarehouseLimits", "threads"),
     ("Journey", "start"),
@@ -329,11 +327,7 @@ def test_the_defaults_in_the_starter_file_are_the_real_ones() -> None:
     assert made.pages
     checked = 0
     parts: list[BaseModel] = [
-        *(
-            getattr(made, name)
-            for name in type(made).model_fields
-            if isinstance(getattr(made, name), BaseModel)
-        ),
+        *(getattr(made, name) for name in type(made).model_fields if isinstance(getattr(made, name), BaseModel)),
         *made.sources,
         *made.funnels,
         *made.retentions,
