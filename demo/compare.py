@@ -16,7 +16,8 @@ from demo.tally import INTERVALS, STEPS, WINDOW, Tally
 
 # Keys as text and dates, as they stand in the published table.
 Key: TypeAlias = tuple[Any, ...]
-Numbers: TypeAlias = dict[Key, Decimal]
+Number: TypeAlias = int | Decimal
+Numbers: TypeAlias = dict[Key, Number]
 
 COUNTS = (
     "visitor_n",
@@ -36,8 +37,8 @@ class Cell:
     """One published number and what the tally says of it."""
 
     key: Key
-    tally: Decimal
-    published: Decimal
+    tally: Number
+    published: Number
 
     @property
     def is_equal(self) -> bool:
@@ -111,8 +112,8 @@ def _totals(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator
 
 def _funnel(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator[Compared]:
     days = tally.days
-    told = {
-        (days.date_of(day), step): Decimal(tally.funnel[days.date_of(day), step])
+    told: Numbers = {
+        (days.date_of(day), step): tally.funnel[days.date_of(day), step]
         for day in range(days.last + 1)
         for step in range(1, len(STEPS) + 1)
         if days.midnights[day + 1] + WINDOW <= upto
@@ -142,15 +143,15 @@ def _retention(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Itera
         "retention, cohort_start, period_no",
         "breakdown_value = '(all)' and is_complete",
         {
-            "cohort_n": {key: Decimal(tally.retention[key[0]][key[1], 0]) for key in complete},
-            "retained_n": {key: Decimal(tally.retention[key[0]][key[1], key[2]]) for key in complete},
+            "cohort_n": {key: tally.retention[key[0]][key[1], 0] for key in complete},
+            "retained_n": {key: tally.retention[key[0]][key[1], key[2]] for key in complete},
         },
     )
 
 
 def _journey(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator[Compared]:
     def complete(counts: Mapping[Any, int]) -> Numbers:
-        return {key: Decimal(n) for key, n in counts.items() if days.start(key[0]) + DAY <= upto}
+        return {key: n for key, n in counts.items() if days.start(key[0]) + DAY <= upto}
 
     days = tally.days
     ended = f"journey = 'from-home' and date <= '{days.date_of(days.day(upto) - 1)}'"
@@ -177,9 +178,9 @@ def _period_end(period: str, start: date) -> date:
             return (start + timedelta(days=32)).replace(day=1)
 
 
-def _number(counts: Mapping[str, int], column: str) -> Decimal:
+def _number(counts: Mapping[str, int], column: str) -> Number:
     if column not in AMOUNTS:
-        return Decimal(counts.get(column, 0))
+        return counts.get(column, 0)
     orders, refunds = counts.get("order_cents", 0), counts.get("refund_cents", 0)
     cents = {"order_amt": orders, "refund_amt": refunds, "revenue_amt": orders - refunds}[column]
     return Decimal(cents) / 100
@@ -189,12 +190,12 @@ def _meet(
     con: duckdb.DuckDBPyConnection, table: str, keys: str, where: str, told: dict[str, Numbers]
 ) -> Iterator[Compared]:
     """The tally's numbers, by column and key, beside those of the published table."""
-    key_n, zero = keys.count(",") + 1, Decimal(0)
+    key_n = keys.count(",") + 1
     columns = ", ".join(told)
     rows = con.execute(f"select {keys}, {columns} from marts.{table} where {where}").fetchall()
     for place, (column, numbers) in enumerate(told.items(), start=key_n):
-        published = {row[:key_n]: Decimal(row[place] or 0) for row in rows}
+        published = {row[:key_n]: row[place] or 0 for row in rows}
         # What only the file has matters where it is not 0.
-        cells = [Cell(key, number, published.get(key, zero)) for key, number in numbers.items()]
-        cells += [Cell(key, zero, n) for key, n in published.items() if n and key not in numbers]
+        cells = [Cell(key, number, published.get(key, 0)) for key, number in numbers.items()]
+        cells += [Cell(key, 0, n) for key, n in published.items() if n and key not in numbers]
         yield Compared(table, column, tuple(cells))

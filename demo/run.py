@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
@@ -19,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from demo.compare import Cell, Compared, compare
+from demo.compare import Cell, Compared, Number, compare
 from demo.send import send
 from demo.simulate import TIMEZONE, simulate
 from demo.tally import Tally
@@ -106,28 +105,37 @@ def run(
     prepare(home)
     rounds = home / "rounds"
     rounds.mkdir()
-    console.print(f"A small shop, {visitors:,} visitors, 91 days up to {until}, seed {seed}, in {home}")
+    console.print(
+        f"A small shop, {visitors:,} visitors, 91 days up to {until}, seed {seed}, in {home}",
+        highlight=False,
+        soft_wrap=True,
+    )
     with _stage(console, "Simulate", "events") as move:
-        simulation = simulate(
-            rounds, visitors=visitors, seed=seed, until=until, progress=lambda _, n: move(n, None)
-        )
+        simulation = simulate(rounds, visitors=visitors, seed=seed, until=until, progress=lambda _, n: move(n, None))
     tally = simulation.tally
     console.print(
         f"  of them {tally.late_n:,} come in a later round than their own, {tally.duplicate_n:,} come twice, "
         f"{tally.bot_event_n:,} are of programs, {simulation.live_event_n:,} come live",
         highlight=False,
+        soft_wrap=True,
     )
     with start(home) as steps:
         for number, path in enumerate(simulation.rounds, start=1):
             with _stage(console, f"Import round {number} of {len(simulation.rounds)}", "events") as move:
                 steps.import_round(path, move)
-            _land_and_build(console, steps)
+            with _stage(console, "Land", "events") as move:
+                steps.land(move)
+            # The first two rounds are built at once; from then on late events meet finished numbers.
+            if number > 1:
+                _build(console, steps)
         with (
             steps.collector() as url,
             _stage(console, f"Send {until} over HTTP", "events") as move,
         ):
             send(url, simulation.visits, write_key=WRITE_KEY, progress=move)
-        _land_and_build(console, steps)
+        with _stage(console, "Land", "events") as move:
+            steps.land(move)
+        _build(console, steps)
         with _stage(console, "Publish", "tables") as move:
             bi = steps.publish(move)
         landed = steps.landed()
@@ -149,9 +157,7 @@ def run(
         console.print(f"  {escape(command)}", soft_wrap=True, highlight=False)
 
 
-def _land_and_build(console: Console, steps: Steps) -> None:
-    with _stage(console, "Land", "events") as move:
-        steps.land(move)
+def _build(console: Console, steps: Steps) -> None:
     with _stage(console, "Build", "models") as move:
         steps.build(move)
 
@@ -188,7 +194,7 @@ def _landing(tally: Tally, landed: Landed) -> Iterator[Compared]:
         ("duplicate_n", tally.duplicate_n, landed.duplicate_n),
         ("rejected_n", 0, landed.rejected_n),
     ):
-        yield Compared("landings", column, (Cell(("all",), Decimal(told), Decimal(found)),))
+        yield Compared("landings", column, (Cell(("all",), told, found),))
 
 
 def _write_cells(path: Path, compared: list[Compared]) -> None:
@@ -229,9 +235,9 @@ def _show(console: Console, compared: list[Compared]) -> None:
             )
 
 
-def _sum(numbers: Iterable[Decimal]) -> str:
-    total = sum(numbers, Decimal(0))
-    return f"{total:,.0f}" if total == int(total) else f"{total:,.2f}"
+def _sum(numbers: Iterable[Number]) -> str:
+    total = sum(numbers)
+    return f"{total:,}" if isinstance(total, int) else f"{total:,.2f}"
 
 
 def _conclude(compared: list[Compared]) -> None:

@@ -23,8 +23,7 @@ class Product:
 
 
 _RANGE = {
-    "desks": "Oak Desk 649, Standing Desk 789, Wall Desk 329, Corner Desk 459, Pine Trestle 119, "
-    "Desk Shelf 89",
+    "desks": "Oak Desk 649, Standing Desk 789, Wall Desk 329, Corner Desk 459, Pine Trestle 119, Desk Shelf 89",
     "chairs": "Mesh Chair 349, Wooden Stool 129, Reading Chair 549, Kneeling Chair 199, Bar Stool 149, "
     "Rocking Chair 429, Folding Chair 59",
     "lamps": "Arc Lamp 189, Clamp Lamp 79, Paper Lantern 39, Reading Lamp 99, Bedside Lamp 69, "
@@ -33,8 +32,7 @@ _RANGE = {
     "Peg Board 59, Shoe Bench 129",
     "kitchen": "Carbon Pan 79, Chef Knife 119, Walnut Board 65, Pour Over Kit 45, Stone Mortar 39, "
     "Bread Tin 25, Tea Pot 55, Spice Set 29",
-    "textiles": "Wool Throw 95, Linen Sheet 129, Cotton Towel 29, Jute Rug 199, Velvet Cushion 39, "
-    "Felt Mat 35",
+    "textiles": "Wool Throw 95, Linen Sheet 129, Cotton Towel 29, Jute Rug 199, Velvet Cushion 39, Felt Mat 35",
 }
 
 
@@ -52,8 +50,7 @@ CATEGORIES = tuple(_RANGE)
 # A few products draw most looks; cumulated.
 POPULARITY = tuple(accumulate(1 / (1 + (product.number * 7) % len(PRODUCTS)) ** 0.6 for product in PRODUCTS))
 BY_CATEGORY = {
-    category: tuple(product for product in PRODUCTS if product.category == category)
-    for category in CATEGORIES
+    category: tuple(product for product in PRODUCTS if product.category == category) for category in CATEGORIES
 }
 SEARCHES = ("desk", "standing desk", "lamp", "gift", "oak", "chair", "knife", "linen", "shelf", "rug")
 GUIDES = ("/guide/ergonomic-desk", "/guide/small-kitchen", "/guide/light-for-reading", "/guide/wood-care")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import BinaryIO
@@ -57,18 +57,24 @@ class _Rounds:
         self.files: list[BinaryIO] = [path.open("wb") for path in self.paths]
         self.buffers = [bytearray() for _ in ROUNDS]
 
-    def write(self, own: int, event: Event) -> None:
-        line = _encode(event)
-        chance, last = self.rng.random(), len(ROUNDS) - 1
-        number = own
-        if chance < LATE_PCT and own < last:
-            number = self.rng.randint(own + 1, last)
-            self.tally.late_n += 1
-        self._append(number, line)
-        if chance > 1 - DOUBLED_PCT:
-            # The same round or any later one: the first copy is landed by then.
-            self._append(self.rng.randint(number, last), line)
-            self.tally.duplicate_n += 1
+    def writer(self, own: int) -> Callable[[Event], None]:
+        """What takes the events whose own round is number `own`."""
+        rng, tally, append, last = self.rng, self.tally, self._append, len(ROUNDS) - 1
+
+        def write(event: Event) -> None:
+            tally.event_n += 1
+            line = _encode(event)
+            chance, number = rng.random(), own
+            if chance < LATE_PCT and own < last:
+                number = rng.randint(own + 1, last)
+                tally.late_n += 1
+            append(number, line)
+            if chance > 1 - DOUBLED_PCT:
+                # The same round or any later one: the first copy is landed by then.
+                append(rng.randint(number, last), line)
+                tally.duplicate_n += 1
+
+        return write
 
     def _append(self, number: int, line: bytes) -> None:
         buffer = self.buffers[number]
@@ -92,16 +98,15 @@ class _Simulator:
         self.rounds = _Rounds(rng, self.tally, folder)
         self.visits: list[list[Call]] = []
         self._live: list[Event] = []
+        writers = [self.rounds.writer(number) for number in range(len(ROUNDS))]
+        self._emitters = [
+            *(writers[bisect_right(ROUNDS, day)] for day in range(days.last)),
+            self._keep,
+        ]
 
     def emitter(self, day: int) -> Callable[[Event], None]:
         """Where the events of a visit that begins on `day` go."""
-        if day == self.days.last:
-            return self._keep
-        return partial(self._write, next(number for number, end in enumerate(ROUNDS) if day < end))
-
-    def _write(self, own: int, event: Event) -> None:
-        self.tally.event_n += 1
-        self.rounds.write(own, event)
+        return self._emitters[day]
 
     def _keep(self, event: Event) -> None:
         self.tally.event_n += 1
@@ -141,9 +146,7 @@ class _Simulator:
         events, self._live = self._live, []
         style = ("batch", "batch", "short", "long")[int(outing.device.anonymous_id[-2:], 16) % 4]
         size = 10 if style == "batch" else 1
-        self.visits.append(
-            [self._call(style, events[at : at + size], skew_ms) for at in range(0, len(events), size)]
-        )
+        self.visits.append([self._call(style, events[at : at + size], skew_ms) for at in range(0, len(events), size)])
 
     def _call(self, style: str, events: list[Event], skew_ms: int = 0) -> Call:
         """One request; now and then its answer gets lost and the client sends it again."""
@@ -183,9 +186,7 @@ class _Simulator:
                 self._robot_page(day, at, device.anonymous_id, agent, "/" if number % 5 == 0 else None)
         if self._live:
             events, self._live = self._live, []
-            self.visits.append(
-                [self._call("batch", events[at : at + 20]) for at in range(0, len(events), 20)]
-            )
+            self.visits.append([self._call("batch", events[at : at + 20]) for at in range(0, len(events), 20)])
 
     def scraper(self, day: int) -> None:
         """A program that says it is a browser, and takes thirty pages within one second."""

@@ -93,9 +93,7 @@ class Visit:
         self._page_at: int | None = None
         tally.opened(self.told)
 
-    def page(
-        self, path: str, product: Product | None = None, *, query: str = "", at: int | None = None
-    ) -> None:
+    def page(self, path: str, product: Product | None = None, *, query: str = "", at: int | None = None) -> None:
         """Look at a page, with `product` at that product's; `at` states the moment to the millisecond."""
         self._leave()
         self.at = self.at if at is None else at
@@ -176,9 +174,7 @@ class Visit:
         self._send("track", "Checkout Started", properties)
         self.tally.took_step(self.told, self.at, 3)
 
-    def order(
-        self, basket: dict[Product, int], coupon: str | None = None, *, at: int | None = None
-    ) -> tuple[str, int]:
+    def order(self, basket: dict[Product, int], coupon: str | None = None, *, at: int | None = None) -> tuple[str, int]:
         """Buy the basket. Gives the order's id and what it brings, in cents without tax and shipping."""
         self.stay(10)
         self.at = self.at if at is None else at
