@@ -43,7 +43,8 @@ UTM: Final = {
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _USER = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)[^/@]*@")
-_MAIL = re.compile(r"[^\s@/?#&=]+@[^\s@/?#&=]+\.[^\s@/?#&=]+")
+# One character before the @ is enough: more would be tried again from every place of a long text.
+_MAIL = re.compile(r"[^\s@/?#&=]@[^\s@/?#&=.]+\.[^\s@/?#&=]")
 _PHONE = re.compile(r"(?:\+|00)[ ]?\d(?:[ ().-]?\d){6,14}")
 _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*|(?:sk|pk|ghp|xox[abp])[_-]\w{16,}")
 
@@ -89,8 +90,10 @@ def _read_address(url: str, drop_click_ids: bool) -> Address:
     dropped_n = 0
     if "@" in path or "%40" in path:
         path, user_n = _USER.subn(r"\1", path)
-        path, mail_n = _MAIL.subn(":mail", path.replace("%40", "@"))
-        dropped_n += user_n + mail_n
+        parts = path.replace("%40", "@").split("/")
+        safe_parts = [":mail" if _MAIL.search(part) else part for part in parts]
+        dropped_n += user_n + sum(a is not b for a, b in zip(parts, safe_parts, strict=True))
+        path = "/".join(safe_parts)
     campaign: dict[str, str] = {}
     click_id: dict[str, str] | None = None
     if len(query) > LONGEST_QUERY:

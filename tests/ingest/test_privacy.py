@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 from ipaddress import ip_network
 from pathlib import Path
@@ -37,6 +38,26 @@ from ingest.salt import salt_of
 def test_addresses_lose_pii_and_nothing_else(sent: str, kept: str, dropped_n: int) -> None:
     address = read_address(sent)
     assert (address.url, address.dropped_n) == (kept, dropped_n)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://x/?q=" + "a." * 8000 + "@",
+        "https://x/?q=" + "@a" * 8000,
+        "https://x/?q=%2B" + "1 " * 8000,
+        "https://x/?q=eyJ" + "a." * 8000,
+        "https://x/" + "a." * 100_000 + "@",
+        "https://x/" + "a@" * 100_000,
+        "https://x/#" + "a.@&" * 60_000,
+        "//" + "a@" * 100_000,
+        "https://x/?" + "&" * 250_000,
+    ],
+)
+def test_no_address_takes_long(url: str) -> None:
+    begun = time.process_time()
+    read_address(url)
+    assert time.process_time() - begun < 0.25
 
 
 def test_the_query_tells_campaign_and_click() -> None:
