@@ -117,9 +117,7 @@ def import_jsonl(
             return _reject(broken.reason, broken.detail, line, arrival.received, source, "jsonl")
         if isinstance(item, dict):
             given = item.get("messageId")
-            if given is None or (
-                isinstance(given, str) and len(given) <= 36 and read_id(given, "messageId") is None
-            ):
+            if given is None or (isinstance(given, str) and len(given) <= 36 and read_id(given, "messageId") is None):
                 item["messageId"] = str(uuid5(namespace, str(number)))
             made = read_arrived(item, arrival, plain=is_plain(line))
         else:
@@ -156,18 +154,14 @@ def import_access_log(
         hit = COMBINED.fullmatch(tidy_text(line.decode("utf-8", "replace")))
         occurred_at = _read_time(hit["time"]) if hit else None
         if hit is None or occurred_at is None:
-            return _reject(
-                Reason.UNDECODABLE, "not in the combined log format", line, received, source, ACCESS_LOG
-            )
+            return _reject(Reason.UNDECODABLE, "not in the combined log format", line, received, source, ACCESS_LOG)
         method, _, rest = hit["request"].partition(" ")
         target = rest.rpartition(" ")[0] or rest
         if reason := _declined(method, target, int(hit["status"])):
             return reason
         agent, referrer = _unescape(hit["agent"]), _unescape(hit["referrer"])
         url = read_address(target if "://" in target.partition("?")[0] else site + target)
-        device = hmac.new(
-            key, "\x1f".join((ACCESS_LOG, source, hit["address"], agent)).encode(), hashlib.sha256
-        )
+        device = hmac.new(key, "\x1f".join((ACCESS_LOG, source, hit["address"], agent)).encode(), hashlib.sha256)
         context = {
             "ua": "" if agent == "-" else agent,
             "ip_prefix": cut_ip(hit["address"]),
@@ -256,11 +250,7 @@ def _import(
 
     def append() -> None:
         nonlocal first_at, received_at
-        if (
-            done.lines_n <= CHUNK_LINES
-            and done.lines_n >= SAMPLE_LINES
-            and done.rejected_n * 2 > done.lines_n
-        ):
+        if done.lines_n <= CHUNK_LINES and done.lines_n >= SAMPLE_LINES and done.rejected_n * 2 > done.lines_n:
             raise ImportRefused(
                 f"{path} does not look like {protocol}: {done.rejected_n:,} of its first {done.lines_n:,} "
                 f"lines are bad ({complaint}). Nothing of it was imported."

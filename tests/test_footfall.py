@@ -179,9 +179,7 @@ def test_init_overwrites_nothing(type_: Type, home: Path) -> None:
     assert {path: path.read_bytes() for path in home.iterdir() if path.is_file()} == before
 
 
-def test_a_home_may_come_from_the_environment(
-    type_: Type, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_home_may_come_from_the_environment(type_: Type, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOOTFALL_HOME", str(home))
     assert "Landed 0 events" in type_("land").out
 
@@ -243,9 +241,7 @@ def test_sql_takes_every_kind_of_question(type_: Type, done: tuple[Path, dict[st
         "",
     ],
 )
-def test_sql_changes_nothing_and_reads_nothing_else(
-    type_: Type, done: tuple[Path, dict[str, str]], query: str
-) -> None:
+def test_sql_changes_nothing_and_reads_nothing_else(type_: Type, done: tuple[Path, dict[str, str]], query: str) -> None:
     said = type_("sql", query, "--home", done[0])
     assert said.code == 1
     assert said.out == ""
@@ -358,12 +354,7 @@ def test_a_lost_or_damaged_key_is_never_replaced_silently(
 
 def test_who_holds_the_warehouse_is_named(type_: Type, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     type_("land", "--home", home)
-    script = (
-        "import duckdb, sys, time\n"
-        "con = duckdb.connect(sys.argv[1])\n"
-        "print('held', flush=True)\n"
-        "time.sleep(60)\n"
-    )
+    script = "import duckdb, sys, time\ncon = duckdb.connect(sys.argv[1])\nprint('held', flush=True)\ntime.sleep(60)\n"
     holder = subprocess.Popen(
         [sys.executable, "-c", script, str(home / "warehouse.duckdb")], stdout=subprocess.PIPE, text=True
     )
@@ -417,9 +408,7 @@ def test_a_full_disk_is_a_sentence(home: Path, tmp_path: Path) -> None:
     assert "Traceback" not in ran.stderr
 
 
-def test_an_error_of_ours_is_one_line_to_report(
-    type_: Type, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_of_ours_is_one_line_to_report(type_: Type, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Path) -> None:
         raise ValueError("something odd\nand more")
 
@@ -452,17 +441,13 @@ def test_doctor_says_what_to_do_about_each_fault(type_: Type, home: Path, tmp_pa
     (home / "bi.duckdb").write_text("this is no database")
     said = type_("doctor", "--home", home)
     assert said.code == 1
-    failed = {
-        line.split(":")[0].removeprefix("FAIL ") for line in said.out.splitlines() if line.startswith("FAIL")
-    }
+    failed = {line.split(":")[0].removeprefix("FAIL ") for line in said.out.splitlines() if line.startswith("FAIL")}
     assert {"footfall.toml", "secret.key", "published"} <= failed
     assert f"chmod 600 {home}/secret.key" in said.out
     assert type_("doctor", "--home", tmp_path / "nowhere").code == 1
 
 
-def test_doctor_notices_a_log_that_is_older_than_the_warehouse(
-    type_: Type, home: Path, tmp_path: Path
-) -> None:
+def test_doctor_notices_a_log_that_is_older_than_the_warehouse(type_: Type, home: Path, tmp_path: Path) -> None:
     type_("import", "jsonl", lines_of(tmp_path / "a", 10_001), "--source", "web", "--home", home)
     shutil.copytree(home / "log", tmp_path / "older")
     type_("land", "--home", home)

@@ -63,22 +63,16 @@ def test_data_moves_one_way_so_imports_do(name: str) -> None:
 
 def test_a_dag_is_a_schedule() -> None:
     for path in sources("dags"):
-        assert not CALM & set(imported(path)), (
-            f"{path.relative_to(ROOT)} works itself instead of calling a step"
-        )
+        assert not CALM & set(imported(path)), f"{path.relative_to(ROOT)} works itself instead of calling a step"
         others = {each.stem for each in sources("dags")} - {path.stem}
         assert not others & set(imported(path)), f"{path.relative_to(ROOT)} imports another DAG"
 
 
 def test_only_the_front_door_reads_the_environment_and_the_clock() -> None:
-    below = [
-        path for name in ("config", "warehouse", "ingest", "transforms", "report") for path in sources(name)
-    ]
+    below = [path for name in ("config", "warehouse", "ingest", "transforms", "report") for path in sources(name)]
     for path in below:
         text = path.read_text(encoding="utf-8")
-        found = re.search(
-            r"os\.environ|getenv|datetime\.now\(|datetime\.utcnow\(|date\.today\(|time\.time\(", text
-        )
+        found = re.search(r"os\.environ|getenv|datetime\.now\(|datetime\.utcnow\(|date\.today\(|time\.time\(", text)
         assert not found, f"{path.relative_to(ROOT)}: {found[0]} belongs to the entry point"
 
 
@@ -163,7 +157,5 @@ def test_the_locked_files_hold_hashes_and_no_address() -> None:
 def test_starting_the_command_line_does_not_load_what_it_may_not_need() -> None:
     heavy = "{'duckdb', 'polars', 'pydantic', 'rich.progress'}"
     script = f"import sys, footfall; print(*sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -51,9 +51,7 @@ def jsonl(path: Path, writer: Writer, *lines: object) -> Imported:
     return import_jsonl(path, writer, source="web", clock=clock)
 
 
-def access(
-    path: Path, writer: Writer, *lines: str, host: str | None = None, key: bytes = b"k" * 32
-) -> Imported:
+def access(path: Path, writer: Writer, *lines: str, host: str | None = None, key: bytes = b"k" * 32) -> Imported:
     path.write_text("\n".join(lines) + "\n", encoding="latin-1")
     return import_access_log(path, writer, source="web", key=key, host=host, clock=clock)
 
@@ -265,11 +263,7 @@ def test_the_real_access_log_adds_up(
         parts = line.split('"')
         method, target = parts[1].split(" ")[:2]
         _, dot, ending = target.split("?")[0].split("/")[-1].lower().rpartition(".")
-        is_view = (
-            method == "GET"
-            and parts[2].split()[0] in ("200", "206", "304")
-            and not (dot and ending in ENDINGS)
-        )
+        is_view = method == "GET" and parts[2].split()[0] in ("200", "206", "304") and not (dot and ending in ENDINGS)
         views += len(parts) >= 7 and is_view
     assert done.stored_n == views
     lines = logged()
