@@ -77,11 +77,8 @@ const periodName = (period, [from, to]) =>
 
 function matrixTable(matrix, cohorts) {
   const named = matrix.period === "month" ? month : day;
-  const rates = matrix.cohorts.flatMap((cohort) =>
-    cohort.cells.slice(1).map(([n, state]) => (state && cohort.cohort_n ? n / cohort.cohort_n : 0)),
-  );
-  const high = Math.max(...rates, 0.01);
-  // the first period is often 100 % by definition, so the scale is that of the others
+  // the first period is often 100 % by definition, and a cohort of one person is 100 % at times: the means set the scale
+  const high = 1.6 * Math.max(...matrix.mean.slice(1).map(([n, all]) => (all ? n / all : 0)), 0.01);
   const heat = (rate) => `${Math.round(Math.min(1, rate / high) * 64)}%`;
   const filled = (rate, title, more = "") =>
     el("td", { class: `heat ${more}`, "--heat": heat(rate), title }, share(rate));
