@@ -17,19 +17,17 @@ ATTEMPT_COLUMNS = "funnel period_start depth step_at is_excluded"
 SHOWN_BREAKDOWNS = 12
 
 
-def read(published: Published) -> list[Row]:
-    """Every funnel with its steps, its ranges (newest complete entry periods) and its trend by period."""
+def read(published: Published, until: date) -> list[Row]:
+    """Every funnel with its steps, its ranges (newest complete entry periods up to `until`) and its trend."""
     rows = published.rows(
         "select funnel, period, period_start, breakdown_value, step_no, step_name, reached_n,"
         " reached_n_to_date, open_n, excluded_n, is_complete from marts.funnel_steps"
-        " order by funnel, period_start, breakdown_value, step_no"
+        " where period_start <= $until order by funnel, period_start, breakdown_value, step_no",
+        until=until,
     )
     names = sorted({row["funnel"] for row in rows})
     has_attempts = published.lacks("marts.funnel_attempts", ATTEMPT_COLUMNS) is None
-    return [
-        _funnel(published, name, [row for row in rows if row["funnel"] == name], has_attempts)
-        for name in names
-    ]
+    return [_funnel(published, name, [row for row in rows if row["funnel"] == name], has_attempts) for name in names]
 
 
 def _funnel(published: Published, name: str, rows: list[Row], has_attempts: bool) -> Row:
@@ -46,9 +44,7 @@ def _funnel(published: Published, name: str, rows: list[Row], has_attempts: bool
         "open_periods": len(waiting),
         "open_since": waiting[0] if waiting else None,
         "open_n": open_n,
-        "to_date": _reached(
-            [row for row in rows if not row["is_complete"]], sorted(steps), "reached_n_to_date"
-        ),
+        "to_date": _reached([row for row in rows if not row["is_complete"]], sorted(steps), "reached_n_to_date"),
         "ranges": {},
         "trend": [],
     }
@@ -134,9 +130,7 @@ def _times(published: Published, funnel: str, since: date, until: date, steps: l
             until=until,
         )
     }
-    return {
-        name: [found.get(step, {}).get(name) for step in steps] for name in ("median_s", "p90_s", "prev_s")
-    }
+    return {name: [found.get(step, {}).get(name) for step in steps] for name in ("median_s", "p90_s", "prev_s")}
 
 
 def _share(part: int, whole: int) -> float | None:

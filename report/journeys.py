@@ -24,9 +24,7 @@ def read(published: Published, period: Period) -> list[Row]:
             "ranges": {
                 choice.key: {
                     "flow": flow(_edges(published, row["journey"], choice)),
-                    **(
-                        _paths(published, row["journey"], choice) if has_paths else {"paths": [], "path_n": 0}
-                    ),
+                    **(_paths(published, row["journey"], choice) if has_paths else {"paths": [], "path_n": 0}),
                 }
                 for choice in period.ranges
             },
@@ -81,9 +79,7 @@ def _folded(edges: list[Row], most: int) -> Row:
             link[1] += edge["weighted_s"]
             link[2] += edge["timed_n"]
     return {
-        "nodes": [
-            [step, name, units[step, name], folded_n[step] if name == OTHER else 0] for step, name in order
-        ],
+        "nodes": [[step, name, units[step, name], folded_n[step] if name == OTHER else 0] for step, name in order],
         "edges": [
             [a, b, int(n), round(seconds / timed, 1) if timed else None]
             for (a, b), (n, seconds, timed) in sorted(merged.items())

@@ -157,7 +157,9 @@ function overview(section, state, again) {
           : "",
       data.period.complete && data.period.last > data.period.complete
         ? ". The day that still runs is in the chart only, dotted."
-        : ".",
+        : data.period.is_past
+          ? `. The report ends on ${day(data.period.last)}, the last date with traffic; what came since is silence.`
+          : ".",
     ),
   );
   const tiles = METRICS.map((metric) => {

@@ -59,15 +59,14 @@ def content(published: Published, *, now: datetime) -> Row:
         "marts.traffic_totals", f"source period period_start is_bot is_complete {traffic.METRICS}"
     )
     dates = None if missing else period.read(published, build.get("horizon"), build.get("timezone") or "UTC")
+    until = dates.until if dates else date.max
     no_traffic = missing or "No traffic is published yet: send a page view, then build and publish."
 
     def section(table: str, columns: str, read: Callable[[], Any]) -> Any:
         why = published.lacks(table, columns)
         if why:
             return {"empty": why}
-        return read() or {
-            "empty": f"{table} has no rows yet: define one in footfall.toml, or wait for traffic."
-        }
+        return read() or {"empty": f"{table} has no rows yet: define one in footfall.toml, or wait for traffic."}
 
     return {
         "site": {
@@ -86,6 +85,7 @@ def content(published: Published, *, now: datetime) -> Row:
             "last": dates.last,
             "complete": dates.complete,
             "is_cut": dates.is_cut,
+            "is_past": dates.is_past,
             "ranges": [vars(choice) for choice in dates.ranges],
         },
         "sources": traffic.sources(published) if dates else ["(all)"],
@@ -95,13 +95,13 @@ def content(published: Published, *, now: datetime) -> Row:
             f"source date channel device country is_bot revenue_amt {traffic.SUMS}",
             lambda: traffic.breakdowns(published, dates) if dates else None,
         ),
-        "funnels": section("marts.funnel_steps", funnels.STEP_COLUMNS, lambda: funnels.read(published)),
+        "funnels": section("marts.funnel_steps", funnels.STEP_COLUMNS, lambda: funnels.read(published, until)),
         "journeys": section(
             "marts.journey_edges",
             "journey date step_no from_node to_node unit_n median_s",
             lambda: journeys.read(published, dates) if dates else None,
         ),
-        "retention": section("marts.retention_cells", retention.COLUMNS, lambda: retention.read(published)),
+        "retention": section("marts.retention_cells", retention.COLUMNS, lambda: retention.read(published, until)),
         "quality": quality.read(published, dates),
     }
 

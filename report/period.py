@@ -10,6 +10,7 @@ from report.published import Published
 
 LENGTHS = {"7": 7, "28": 28, "90": 90}
 LONGEST = 731
+QUIET = timedelta(days=28)
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,20 @@ class Range:
 class Period:
     """The dates on record: `first`..`last` are shown, of which those up to `complete` are over.
 
-    `complete` is None while the first date of all still runs. `is_cut` says that older dates are left out.
+    `complete` is None while the first date of all still runs. `is_cut` says that older dates are left out,
+    `is_past` that traffic ended so long before the horizon that the dates since then are.
     """
 
     first: date
     last: date
     complete: date | None
     is_cut: bool
+    is_past: bool
+
+    @property
+    def until(self) -> date:
+        """Nothing that begins after this date is shown."""
+        return self.last if self.is_past else date.max
 
     @property
     def ranges(self) -> list[Range]:
@@ -76,10 +84,14 @@ def read(published: Published, horizon: datetime | None, timezone: str) -> Perio
     if row["first"] is None:
         return None
     first, last, complete = row["first"], row["last"], row["complete"]
+    is_past = False
     if horizon is not None:
         # a quiet yesterday has no row and is over all the same
         over = local_date(horizon, timezone) - timedelta(days=1)
-        complete = over if over >= first else None
-        last = max(first, min(last, over + timedelta(days=1)), over)
+        last = max(first, min(last, over + timedelta(days=1)))
+        # but months of silence after an import of old logs would hide all that is there
+        is_past = last + QUIET < over
+        last = last if is_past else max(last, over)
+        complete = min(over, last) if over >= first else None
     since = last - timedelta(days=LONGEST - 1)
-    return Period(max(first, since), last, complete, first < since)
+    return Period(max(first, since), last, complete, first < since, is_past)

@@ -61,9 +61,7 @@ def open_published(path: Path) -> Iterator[Published]:
         connection = duckdb.connect(str(path), read_only=True, config=settings)
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
-        raise ReportError(
-            f"{path} cannot be read ({reason}): publish it anew, with footfall publish"
-        ) from error
+        raise ReportError(f"{path} cannot be read ({reason}): publish it anew, with footfall publish") from error
     try:
         yield Published(connection)
     finally:

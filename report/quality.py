@@ -26,12 +26,8 @@ def read(published: Published, period: Period | None) -> Row:
     """Checks, the newest restatements, the share of bots, and what the columns mean."""
     missing = {
         "checks": published.lacks("meta.quality", "check_name value expected is_ok"),
-        "restatements": published.lacks(
-            "meta.restatements", "table_name key column_name was now why restated_at"
-        ),
-        "dictionary": published.lacks(
-            "meta.data_dictionary", "schema_name table_name column_name description"
-        ),
+        "restatements": published.lacks("meta.restatements", "table_name key column_name was now why restated_at"),
+        "dictionary": published.lacks("meta.data_dictionary", "schema_name table_name column_name description"),
     }
     found: Row = {
         "missing": missing,

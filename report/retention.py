@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from report.published import Published, Row
 
 COLUMNS = (
@@ -11,8 +13,8 @@ COLUMNS = (
 MOST_COHORTS = 104
 
 
-def read(published: Published) -> list[Row]:
-    """One matrix for each retention and breakdown value: the newest cohorts, and means over all of them.
+def read(published: Published, until: date) -> list[Row]:
+    """One matrix for each retention and breakdown value: the newest cohorts that began by `until`, and means over all.
 
     A cell is [retained_n, state]: state 0 not over yet, 1 complete, 2 complete but not final. `mean` has
     Σ retained / Σ cohort over complete cells, `mean_warm` the same without the cohorts of the warm-up.
@@ -22,11 +24,12 @@ def read(published: Published) -> list[Row]:
     spans = "from_no, to_no" if has_spans else "period_no as from_no, period_no as to_no"
     rows = published.rows(
         f"select retention, cohort_start, breakdown_value, period_no, {spans}, period, cohort_n, retained_n,"
-        " is_complete, is_final, is_censored from marts.retention_cells"
+        " is_complete, is_final, is_censored from marts.retention_cells where cohort_start <= $until"
         # a cohort that nobody entered stands under (all), also where the others have groups
         " qualify breakdown_value <> '(all)'"
         "   or bool_and(breakdown_value = '(all)') over (partition by retention)"
-        " order by retention, breakdown_value, cohort_start, period_no"
+        " order by retention, breakdown_value, cohort_start, period_no",
+        until=until,
     )
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:

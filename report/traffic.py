@@ -13,10 +13,7 @@ METRICS = (
     "visitor_n new_visitor_n session_n closed_session_n page_session_n engaged_session_n converted_session_n"
     " bounce_n page_view_n order_n revenue_amt session_s"
 )
-SUMS = (
-    "session_n closed_session_n page_session_n engaged_session_n converted_session_n"
-    " bounce_n page_view_n order_n"
-)
+SUMS = "session_n closed_session_n page_session_n engaged_session_n converted_session_n bounce_n page_view_n order_n"
 DIMENSIONS = ("channel", "device", "country")
 SHOWN_SOURCES = 12
 SHOWN_CHANNELS = 7
@@ -102,9 +99,7 @@ def number(value: float | int | None) -> float | int | None:
     return round(value, 2) if isinstance(value, float) else value
 
 
-def _sums(
-    published: Published, dimension: str, source: str, since: date | None, until: date | None
-) -> list[Row]:
+def _sums(published: Published, dimension: str, source: str, since: date | None, until: date | None) -> list[Row]:
     if since is None or until is None:
         return []
     columns = ", ".join(f"sum({name})::bigint as {name}" for name in SUMS.split())

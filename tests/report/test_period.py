@@ -55,6 +55,21 @@ def test_an_event_of_long_ago_does_not_stretch_the_report() -> None:
     assert (found.last - found.first).days == 730
 
 
+def test_old_logs_are_shown_where_they_end() -> None:
+    found = read(published(date(2015, 5, 17), date(2015, 5, 20)), datetime(2026, 11, 21, 9), "UTC")
+    assert found is not None
+    assert found.is_past
+    assert (found.first, found.last, found.complete) == (date(2015, 5, 17), date(2015, 5, 20), date(2015, 5, 20))
+    assert found.until == date(2015, 5, 20)
+
+
+def test_a_site_that_went_silent_lately_shows_its_silence() -> None:
+    found = read(published(date(2026, 10, 1), date(2026, 11, 1)), datetime(2026, 11, 21, 9), "UTC")
+    assert found is not None
+    assert not found.is_past
+    assert found.last == date(2026, 11, 20)
+
+
 @pytest.mark.parametrize(
     ("zone", "on"),
     [
@@ -69,9 +84,13 @@ def test_a_date_is_that_of_the_zone(zone: str, on: date) -> None:
 
 def test_a_change_is_shown_only_against_days_that_are_all_on_record() -> None:
     complete = date(2026, 11, 20)
-    ranges = {choice.key: choice for choice in Period(complete - timedelta(days=59), complete, complete, False).ranges}
+    ranges = {
+        choice.key: choice for choice in Period(complete - timedelta(days=59), complete, complete, False, False).ranges
+    }
     assert set(ranges) == {"7", "28", "all"}
     assert ranges["28"].since == date(2026, 10, 24)
     assert (ranges["28"].before_since, ranges["28"].before_until) == (date(2026, 9, 26), date(2026, 10, 23))
-    ranges = {choice.key: choice for choice in Period(complete - timedelta(days=40), complete, complete, False).ranges}
+    ranges = {
+        choice.key: choice for choice in Period(complete - timedelta(days=40), complete, complete, False, False).ranges
+    }
     assert ranges["28"].before_since is None
