@@ -83,9 +83,7 @@ def test_one_wrong_number_is_found(finished: tuple[Path, str], tmp_path: Path) -
             "where period_start = (select min(period_start) from marts.funnel_steps where reached_n > 0) "
             "and step_no = 1 returning period_start"
         ).fetchall()
-        con.execute(
-            "delete from marts.journey_paths where date = (select max(date) from marts.journey_paths)"
-        )
+        con.execute("delete from marts.journey_paths where date = (select max(date) from marts.journey_paths)")
     found = {(each.table, cell.key): cell for each in compare(tally, copy) for cell in each.different}
     wrong = found.pop(("funnel_steps", (changed[0][0], 1)))
     assert wrong.published == wrong.tally + 1

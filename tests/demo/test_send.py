@@ -29,6 +29,7 @@ def listening(answer: Callable[[int], Answer]) -> Iterator[tuple[str, list[dict[
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
             body = msgspec.json.decode(self.rfile.read(int(self.headers["Content-Length"])))
@@ -45,9 +46,12 @@ def listening(answer: Callable[[int], Answer]) -> Iterator[tuple[str, list[dict[
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = Thread(target=server.serve_forever, daemon=True)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64  # all connections of a client at once
+        daemon_threads = True
+
+    server = Server(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", taken
@@ -82,9 +86,7 @@ def test_each_style_is_sent_as_its_sdk_sends() -> None:
 
 
 def test_busy_is_tried_again_and_order_is_kept() -> None:
-    visits = [
-        [Call("short", [event(number, device=f"d{visit}")]) for number in range(12)] for visit in range(9)
-    ]
+    visits = [[Call("short", [event(number, device=f"d{visit}")]) for number in range(12)] for visit in range(9)]
     with listening(lambda n: (503, b"{}") if n % 4 == 0 else (200, b"{}")) as (url, taken):
         assert send(url, visits, write_key="pk") == 108
     by_device = defaultdict(list)

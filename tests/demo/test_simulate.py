@@ -46,9 +46,7 @@ class Naive:
     """The same questions asked of the events alone, slowly and plainly: nothing of the simulator is used."""
 
     def __init__(self, simulation: Simulation) -> None:
-        self.sent = [
-            msgspec.json.decode(line) for path in simulation.rounds for line in path.read_bytes().splitlines()
-        ]
+        self.sent = [msgspec.json.decode(line) for path in simulation.rounds for line in path.read_bytes().splitlines()]
         for calls in simulation.visits:
             for call in calls:
                 for each in call.events:
@@ -188,9 +186,7 @@ def test_traffic_is_what_the_events_say(simulation: Simulation, naive: Naive) ->
         start["converted_session_n"] += names["Order Completed"] > 0
         start["engaged_session_n"] += engaged >= 10_000 or names["page"] > 1 or names["Order Completed"] > 0
         acted = any(
-            event["type"] == "track"
-            and event["name"] not in IGNORED
-            and event["properties"].get("interactive", True)
+            event["type"] == "track" and event["name"] not in IGNORED and event["properties"].get("interactive", True)
             for event in session
         )
         start["bounce_n"] += names["page"] == 1 and not acted
@@ -252,9 +248,7 @@ def test_retention_is_what_the_events_say(simulation: Simulation, naive: Naive) 
                 weeks[event["person"]].add(monday(event["date"]))
         cells: Counter[tuple[date, int]] = Counter()
         for mine in weeks.values():
-            cells.update(
-                (min(mine), number) for week in mine if (number := (week - min(mine)).days // 7) <= 8
-            )
+            cells.update((min(mine), number) for week in mine if (number := (week - min(mine)).days // 7) <= 8)
         assert simulation.tally.retention[name] == cells
         assert sum(n for (_, number), n in cells.items() if number) > 5
 
