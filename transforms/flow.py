@@ -30,6 +30,10 @@ from warehouse import SQL, Warehouse, tables
 __all__ = ["BuildError", "Built", "build"]
 
 
+# Windows of funnels end at any minute; without new events they are looked at no more often than this.
+PATIENCE = timedelta(hours=1)
+
+
 @dataclass(frozen=True)
 class Model:
     """One step of a build: the tables it fills, what in the definitions it depends on, and which models before it.
@@ -120,7 +124,7 @@ def build(
     progress: Callable[[str, int, int], None] = lambda *_: None,
     rules_folder: Path = SQL / "0_rules",
 ) -> Built | None:
-    """Bring all models to what has landed; None when nothing has.
+    """Bring all models to what has landed; None when there is nothing to do.
 
     `key`: the installation's key, for keyed hashes. `now`: UTC clock, noted in meta.builds only. `full` makes every
     row anew; `since` and `until` (local dates, both included) make the rows of those dates and of their devices and
@@ -282,7 +286,25 @@ def _plan(
         _ripen(run)
         if since or until:
             _again(run, since or date.min, until or date.max)
+    if _is_idle(run):
+        with warehouse.transaction():
+            warehouse.execute("delete from meta.builds where build_id = $id", {"id": build_id})
+        return None
     return run
+
+
+def _is_idle(run: Run) -> bool:
+    """Nothing to do: nothing new, nothing marked, nothing to make anew, and too little time gone for windows to end.
+
+    The horizon then stays where it was, so that what is published stays true of it.
+    """
+    if run.upto > run.after or run.horizon_before is None or run.horizon - run.horizon_before >= PATIENCE:
+        return False
+    return not run.warehouse.value(
+        "select (select count(*) from meta.dirty where build_id = $id) "
+        "+ (select count(*) from meta.whole where build_id = $id)",
+        {"id": run.build_id},
+    )
 
 
 def _ripen(run: Run) -> None:
@@ -297,24 +319,23 @@ def _ripen(run: Run) -> None:
         "select device_id from core.sessions where is_open and ended_at + $gap <= $horizon",
         {"gap": timedelta(microseconds=run.definitions.sessions.gap_us), "horizon": run.horizon},
     )
-    if run.horizon_before < run.horizon:
-        run.mark(
-            "date",
-            f"""
-            select {as_key("day")} from (
-                select unnest(generate_series(
-                    cast(timezone($timezone, timezone('UTC', $before)) as date),
-                    cast(timezone($timezone, timezone('UTC', $horizon)) as date),
-                    interval 1 day
-                )) as day
-            )
-            """,
-            {
-                "timezone": run.definitions.site.timezone,
-                "before": run.horizon_before,
-                "horizon": run.horizon,
-            },
+    run.mark(
+        "date",
+        f"""
+        select {as_key("day")} from (
+            select unnest(generate_series(
+                cast(timezone($timezone, timezone('UTC', $before)) as date),
+                cast(timezone($timezone, timezone('UTC', $horizon)) as date) - 1,
+                interval 1 day
+            )) as day
         )
+        """,
+        {
+            "timezone": run.definitions.site.timezone,
+            "before": run.horizon_before,
+            "horizon": run.horizon,
+        },
+    )
 
 
 def _again(run: Run, since: date, until: date) -> None:

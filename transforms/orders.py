@@ -18,6 +18,8 @@ def settle(run: Run) -> int:
         "touched_orders",
         "select event_no from core.events where name in ('Order Completed', 'Order Refunded')",
     )
+    if not warehouse.value("select count(*) from touched_orders"):
+        return 0
     values = {"currency": run.definitions.site.currency}
     # Of each touched order id also the event that has won so far, and the refunds that may take their amount from it.
     warehouse.execute(

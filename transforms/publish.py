@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import polars as pl
+
 from transforms.definitions import Definitions
 from transforms.run import date_column
 from warehouse import Table, Warehouse, tables
@@ -122,20 +124,14 @@ def _describe(warehouse: Warehouse, published: list[Table], values: dict[str, ob
             warehouse.execute(f"delete from {name}")
             warehouse.insert(name, {**values, "landed_to": landed_to})
         warehouse.execute("delete from meta.data_dictionary")
+        rows = []
         for table in published:
-            rows = [("", "", table.header["grain"])]
-            rows += [(name, kind, comment) for name, kind, comment in _columns(warehouse, table)]
-            for column, kind, comment in rows:
-                warehouse.execute(
-                    "insert into meta.data_dictionary values ($schema, $table, $column, $type, $description)",
-                    {
-                        "schema": table.schema,
-                        "table": table.name,
-                        "column": column,
-                        "type": kind,
-                        "description": comment,
-                    },
-                )
+            described = [("", "", table.header["grain"]), *_columns(warehouse, table)]
+            rows += [(table.schema, table.name, *column) for column in described]
+        warehouse.insert_frame(
+            "meta.data_dictionary",
+            pl.DataFrame(rows, schema=warehouse.columns("meta.data_dictionary"), orient="row"),
+        )
 
 
 def _columns(warehouse: Warehouse, table: Table) -> list[tuple[str, str, str]]:
