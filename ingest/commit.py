@@ -9,14 +9,15 @@ from datetime import datetime
 from typing import Protocol
 
 GROUP_BYTES = 4 * 1024 * 1024
+# A commit costs the processor about as much as several requests, so in a crowd they gather for a moment.
+PACE_SECONDS = 0.003
+CROWD = 4
 
 
 class Log(Protocol):
     """What is needed of ingest.log.Writer."""
 
-    def append(
-        self, lines: Sequence[bytes], first_received_at: datetime, last_received_at: datetime, /
-    ) -> object: ...
+    def append(self, lines: Sequence[bytes], first_received_at: datetime, last_received_at: datetime, /) -> object: ...
 
 
 class Waiting:
@@ -44,11 +45,10 @@ class GroupCommit:
         self._loop = loop
         self._gathering: list[Waiting] = []
         self._is_busy = False
+        self._next_start = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="footfall-commit")
 
-    def store(
-        self, lines: list[bytes], received_at: datetime, then: Callable[[], None]
-    ) -> asyncio.Future[None]:
+    def store(self, lines: list[bytes], received_at: datetime, then: Callable[[], None]) -> asyncio.Future[None]:
         """A future that is done when the lines are on disk, or has the error of the append.
 
         `then` is called as soon as they are, even if nobody waits for the future any more.
@@ -57,13 +57,19 @@ class GroupCommit:
         self._gathering.append(Waiting(lines, received_at, then, done))
         if not self._is_busy:
             self._is_busy = True
-            # Requests that the loop has already read join this group.
-            self._loop.call_soon(self._start)
+            self._start_soon()
         return done
 
     def close(self) -> None:
         """Waits for the group that is being committed."""
         self._thread.shutdown(wait=True)
+
+    def _start_soon(self) -> None:
+        wait = self._next_start - self._loop.time()
+        if wait > 0:
+            self._loop.call_later(wait, self._start)
+        else:
+            self._loop.call_soon(self._start)  # requests that the loop has already read join this group
 
     def _start(self) -> None:
         group = self._gathering
@@ -74,6 +80,7 @@ class GroupCommit:
                 break
             n += 1
         self._gathering = group[n:]
+        self._next_start = self._loop.time() + PACE_SECONDS if n >= CROWD else 0.0
         self._thread.submit(self._append, group[:n])
 
     def _append(self, group: list[Waiting]) -> None:
@@ -89,7 +96,7 @@ class GroupCommit:
 
     def _finish(self, group: list[Waiting], error: Exception | None) -> None:
         if self._gathering:
-            self._start()
+            self._start_soon()
         else:
             self._is_busy = False
         for waiting in group:

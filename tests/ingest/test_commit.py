@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ingest.commit import GROUP_BYTES, GroupCommit
+from ingest.commit import CROWD, GROUP_BYTES, PACE_SECONDS, GroupCommit
 from ingest.event import Fate
 from ingest.tally import Tally
 
@@ -71,6 +71,27 @@ def test_an_error_reaches_each_of_its_group_and_no_other() -> None:
         log.go.release()
         await commit.store([b"b"], NOW, lambda: counted.append(2))
         assert counted == [2]
+        commit.close()
+
+    asyncio.run(scenario())
+
+
+def test_one_client_after_the_other_never_waits_for_a_crowd() -> None:
+    async def scenario() -> None:
+        log = HeldLog()
+        loop = asyncio.get_running_loop()
+        commit = GroupCommit(log, loop)
+        log.go.release(1000)
+        times = []
+        for _ in range(300):
+            begun = loop.time()
+            await commit.store([b"a"], NOW, lambda: None)
+            times.append(loop.time() - begun)
+        assert sorted(times)[30] < PACE_SECONDS
+        await asyncio.gather(*(commit.store([b"a"], NOW, lambda: None) for _ in range(CROWD)))
+        begun = loop.time()
+        await commit.store([b"a"], NOW, lambda: None)
+        assert loop.time() - begun > PACE_SECONDS / 2
         commit.close()
 
     asyncio.run(scenario())
