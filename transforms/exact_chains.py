@@ -5,7 +5,8 @@ Plain search with memory, one anchor at a time: chains.find_chains sends only su
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
@@ -62,26 +63,40 @@ class _Search:
     ) -> None:
         self.keys, self.steps, self.count = keys, steps, count
         self.windows, self.window_us, self.slack = windows, window_us, slack
+        self.rows = [[row for row, mask in enumerate(steps) if mask >> step & 1] for step in range(count)]
+        self.times = [[keys[row] for row in rows] for rows in self.rows]
 
     def chain(self, anchor: int) -> list[int]:
         """The rows of the deepest chain from the anchor, the earliest of them."""
         self.limit = self.keys[anchor] + self.window_us
         for depth in range(self.count, 1, -1):
+            self.depth = depth
+            self.latest = self.latest_times(anchor)
             self.dead: set[tuple[object, ...]] = set()
-            chain = self.extend([anchor], depth)
+            chain = self.extend([anchor]) if self.latest else None
             if chain:
                 return chain
         return [anchor]
 
-    def extend(self, chain: list[int], depth: int) -> list[int] | None:
+    def latest_times(self, anchor: int) -> list[int]:
+        """Until when each step must be filled for the steps after it to follow; empty where that cannot be."""
+        back, latest = max(self.slack, 0), [self.limit]
+        for times in reversed(self.times[1 : self.depth]):
+            place = bisect_right(times, min(latest[-1], self.limit)) - 1
+            if place < 0 or times[place] < self.keys[anchor] - back:
+                return []
+            latest.append(times[place] + back)
+        return [time - back for time in latest[:0:-1]]
+
+    def extend(self, chain: list[int]) -> list[int] | None:
         """The chain made `depth` long, or None; what failed once is not tried again."""
-        if len(chain) == depth:
+        if len(chain) == self.depth:
             return chain
         state = self.state(chain)
         if state in self.dead:
             return None
         for row in self.candidates(chain):
-            longer = self.extend([*chain, row], depth)
+            longer = self.extend([*chain, row])
             if longer:
                 return longer
         self.dead.add(state)
@@ -97,31 +112,44 @@ class _Search:
         )
 
     def state(self, chain: list[int]) -> tuple[object, ...]:
-        """What the rest of the search depends on: the last row, and rows that could be wanted again."""
-        used = frozenset(row for row in chain if self.steps[row] & (self.steps[row] - 1))
-        return len(chain), chain[-1], used
+        """What the rest of the search depends on: the time reached, and the used events that a later step could want.
 
-    def candidates(self, chain: list[int]) -> Sequence[int]:
+        Events of one instant that match the same steps are the same to it; so are all that lie too far back.
+        """
+        last, back = self.keys[chain[-1]], max(self.slack, 0)
+        floor = max(last - back * (self.depth - len(chain)), self.keys[chain[0]] - back)
+        used = sorted(
+            (self.keys[row], self.steps[row])
+            for row in chain
+            if self.keys[row] >= floor and self.steps[row] & (self.steps[row] - 1)
+        )
+        return len(chain), last, tuple(used)
+
+    def candidates(self, chain: list[int]) -> Iterable[int]:
+        """Rows that may follow, in total order."""
         raise NotImplementedError
 
 
 class _Ordered(_Search):
-    def candidates(self, chain: list[int]) -> Sequence[int]:
-        bound = max(self.keys[chain[-1]], self.keys[chain[0]]) - self.slack
-        return [row for row in range(len(self.keys)) if self.keys[row] >= bound and self.fits(chain, row)]
+    def candidates(self, chain: list[int]) -> Iterable[int]:
+        step, last = len(chain), self.keys[chain[-1]]
+        first = bisect_left(self.times[step], max(last, self.keys[chain[0]]) - self.slack)
+        until = bisect_right(self.times[step], min(self.latest[step - 1], last + self.windows[step - 1]))
+        rows = self.rows[step]
+        return (rows[place] for place in range(first, until) if rows[place] not in chain)
 
 
 class _Strict(_Search):
     """Events of one instant may stand in any order: all of an instant in the middle must be in the chain."""
 
-    def instant(self, row: int) -> list[int]:
-        return [other for other, key in enumerate(self.keys) if key == self.keys[row]]
+    def instant(self, row: int) -> range:
+        return range(bisect_left(self.keys, self.keys[row]), bisect_right(self.keys, self.keys[row]))
 
     def state(self, chain: list[int]) -> tuple[object, ...]:
         here = self.keys[chain[-1]]
-        return len(chain), here, frozenset(row for row in chain if self.keys[row] == here)
+        return len(chain), here, tuple(sorted(self.steps[row] for row in chain if self.keys[row] == here))
 
-    def candidates(self, chain: list[int]) -> Sequence[int]:
+    def candidates(self, chain: list[int]) -> Iterable[int]:
         here = self.instant(chain[-1])
         rows = [row for row in here if self.fits(chain, row)]
         # Before the anchor stands what is left of its own instant.
@@ -137,15 +165,17 @@ class _Any(_Search):
     def chain(self, anchor: int) -> list[int]:
         filled = self.lowest(self.steps[anchor], 0)
         chain = [anchor]
-        for row, key in enumerate(self.keys):
+        for row in range(bisect_left(self.keys, self.keys[anchor]), len(self.keys)):
+            key = self.keys[row]
             is_later = key > self.keys[chain[-1]] if self.slack < 0 else key >= self.keys[anchor]
+            if key > self.keys[anchor] + self.window_us:
+                break
             if row == anchor or not is_later:
                 continue
             fill = self.lowest(self.steps[row], filled)
             if not fill:
                 continue
-            waited = key - self.keys[chain[-1]]
-            if key > self.keys[anchor] + self.window_us or waited > self.windows[len(chain) - 1]:
+            if key - self.keys[chain[-1]] > self.windows[len(chain) - 1]:
                 break
             filled |= fill
             chain.append(row)

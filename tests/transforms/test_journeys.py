@@ -240,7 +240,7 @@ def naive(nodes: list[Node], journey: Journey) -> tuple[list[Any], list[Any], in
     return all_edges, all_paths, left_out
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_walk_equals_plain_walk(data: st.DataObject) -> None:
     scope = data.draw(st.sampled_from(["session", "person"]))

@@ -205,7 +205,7 @@ def naive(
     return found
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=90, deadline=None)
 @given(st.data())
 def test_cells_equal_plain_count(warehouse: Warehouse, data: st.DataObject) -> None:
     timezone = data.draw(st.sampled_from(ZONES))
