@@ -474,7 +474,7 @@ def test_what_is_released_was_landed_closed_old_and_checkpointed(
 
 
 def test_a_landing_in_small_batches_gives_the_same_rows(home: Path) -> None:
-    append(home / "log", *[[event(f"e{i % 15}", seq=i), event(f"f{i}")] for i in range(20)])
+    append(home / "log", *[[event(f"f{i}"), event(f"e{i % 15}", seq=i)] for i in range(20)])
     rows = []
     for batch_events in (1, 7, 1000):
         warehouse = open_warehouse(None)
