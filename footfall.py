@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Event as Flag
@@ -69,6 +70,10 @@ def _complaint(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'A file'}: {error.strerror}."
     lines = str(error).splitlines() or [""]
+    if type(error).__name__ == "OutOfMemoryException":
+        return f"There is too little memory: {lines[0]}. Free some, or raise memory_limit under [warehouse]."
+    if type(error).__module__.endswith("duckdb") and type(error).__name__ == "IOException":
+        return f"DuckDB cannot read or write its file: {lines[0]}. Free space on its disk, then run this again."
     return (
         f"This is a bug in footfall {__version__}: {type(error).__name__}: {lines[0]}\n"
         "Please report it with what FOOTFALL_DEBUG=1 shows when you run the command again."
@@ -275,17 +280,9 @@ def sql(
     options: dict[str, Any] = {"enable_external_access": "false", "lock_configuration": "true"}
     try:
         with duckdb.connect(str(path), read_only=True, config=options) as con:
-            names, numeric, rows = _ask(con, query)
+            (_write_csv if csv else _print_table)(_ask(con, query))
     except duckdb.Error as error:
         raise Failure(f"DuckDB says: {' '.join(str(error).split())}") from error
-    if csv:
-        import csv as writing
-
-        out = writing.writer(sys.stdout, lineterminator="\n")
-        out.writerow(names)
-        out.writerows(rows)
-    else:
-        _print_table(names, numeric, rows)
 
 
 @app.command()
@@ -699,28 +696,51 @@ def _say_import(file: Path, done: Imported, home: Path) -> None:
     typer.echo(f"Next: footfall land --home {home}")
 
 
-def _ask(con: Any, query: str) -> tuple[list[str], list[bool], list[tuple[str | None, ...]]]:
-    """Column names, which of them are numbers, and the rows as DuckDB's own text."""
-    relation = con.sql(query)
+@dataclass(frozen=True)
+class Answer:
+    """Column names, which of them are numbers, and the rows as DuckDB's own text, a thousand at a time."""
+
+    names: list[str]
+    numeric: list[bool]
+    rows: Iterator[list[tuple[str | None, ...]]]
+
+
+def _ask(con: Any, query: str) -> Answer:
+    statements = con.extract_statements(query)
+    if len(statements) != 1:
+        raise Failure(f"There are {len(statements)} queries in that: ask one.")
+    relation = con.sql(statements[0].query.strip().removesuffix(";"))
     if relation is None:
         raise Failure("That is no query: it gives no rows.")
-    numeric = [str(kind).startswith(("DECIMAL", "DOUBLE", "FLOAT")) or "INT" in str(kind) for kind in relation.types]
-    return list(relation.columns), numeric, relation.project("columns(*)::varchar").fetchall()
+    kinds = [str(kind) for kind in relation.types]
+    numeric = ["INT" in kind or kind.startswith(("DECIMAL", "DOUBLE", "FLOAT")) for kind in kinds]
+    texts = con.execute(relation.project("columns(*)::varchar").sql_query())
+    return Answer(list(relation.columns), numeric, iter(lambda: texts.fetchmany(SHOWN_ROWS), []))
 
 
-def _print_table(names: list[str], numeric: list[bool], rows: list[tuple[str | None, ...]]) -> None:
+def _write_csv(answer: Answer) -> None:
+    import csv
+
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(answer.names)
+    for rows in answer.rows:
+        out.writerows(rows)
+
+
+def _print_table(answer: Answer) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_edge=False, header_style="bold")
-    for name, is_number in zip(names, numeric, strict=True):
+    for name, is_number in zip(answer.names, answer.numeric, strict=True):
         table.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
-    for row in rows[:SHOWN_ROWS]:
+    shown = next(answer.rows, [])
+    for row in shown:
         table.add_row(*("[dim]null[/dim]" if value is None else escape(value) for value in row))
     Console().print(table)
-    more = f", the first {SHOWN_ROWS:,} shown; --csv gives all" if len(rows) > SHOWN_ROWS else ""
-    typer.echo(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}{more}")
+    more = ", and more: --csv gives all" if next(answer.rows, []) else ""
+    typer.echo(f"{len(shown):,} row{'' if len(shown) == 1 else 's'}{more}")
 
 
 # --- doctor -----------------------------------------------------------------------------------------------
@@ -783,8 +803,15 @@ def _check_home(home: Path) -> str:
 
 
 def _check_settings(home: Path) -> str:
+    import config
+
     settings = _settings(home)
-    return f"sources {', '.join(source.name for source in settings.sources)}; zone {settings.site.timezone}"
+    path = home / config.FILE
+    is_secret = any(source.secret_key for source in config.load(home, {}).sources)
+    if is_secret and path.stat().st_mode & 0o077:
+        raise Failure(f"It holds a secret_key and others may read it. Run: chmod 600 {path}")
+    unused = "; [kafka] is checked, but not used yet" if settings.kafka else ""
+    return f"sources {', '.join(source.name for source in settings.sources)}; zone {settings.site.timezone}{unused}"
 
 
 def _check_key(home: Path) -> str:

@@ -28,7 +28,15 @@ import footfall
 
 ROOT = Path(__file__).parents[1]
 SESSIONS = "select sum(session_n)::int as n from marts.traffic_daily"
-QUESTIONS = ("describe core.sessions", "show all tables", "select now()", "from meta.build_info")
+QUESTIONS = (
+    "describe core.sessions",
+    "show all tables",
+    "select now()",
+    "from meta.build_info",
+    "explain select 1",
+    "with a as (select 1 as b) select b from a; ",
+    "select 1 where false",
+)
 COMMANDS = ("init", "demo", "collect", "land", "build", "publish", "report", "run", "sql", "doctor", "import")
 
 
@@ -219,6 +227,13 @@ def test_sql_prints_a_table_or_csv(type_: Type, done: tuple[Path, dict[str, str]
     assert "1 row" in table.out
     read = list(csv.reader(io.StringIO(type_("sql", query, "--csv", "--home", done[0]).out)))
     assert read == [["text", "amount", "nothing", "tag"], ['a,"b', "1.50", "", "[red]"]]
+
+
+def test_sql_keeps_the_order_and_gives_csv_whole(type_: Type, done: tuple[Path, dict[str, str]]) -> None:
+    query = "select i from range(2500) as t(i) order by i desc"
+    out = type_("sql", query, "--csv", "--home", done[0]).out.split()
+    assert out == ["i", *map(str, reversed(range(2500)))]
+    assert "1,000 rows, and more: --csv gives all" in type_("sql", query, "--home", done[0]).out
 
 
 @pytest.mark.parametrize("query", QUESTIONS)
