@@ -105,13 +105,9 @@ def main() -> None:
             writer.close()
         takes: dict[str, list[tuple[float, float]]] = {"read_json alone": [], "land": []}
         for _ in range(options.rounds):
-            takes["read_json alone"].append(
-                seconds(home, lambda warehouse: read_json_alone(warehouse, plain))
-            )
+            takes["read_json alone"].append(seconds(home, lambda warehouse: read_json_alone(warehouse, plain)))
             takes["land"].append(
-                seconds(
-                    home, lambda w: land(w, home / "log", clock=lambda: START, batch_events=options.batch)
-                )
+                seconds(home, lambda w: land(w, home / "log", clock=lambda: START, batch_events=options.batch))
             )
         byte_n = plain.stat().st_size
     table = Table(

@@ -51,9 +51,7 @@ REQUIRED = ("event_id", "source", "protocol", "ingest", "type", "name", "occurre
 PLACE = {"part": "varchar", "record_offset": "bigint", "first_no": "bigint", "line_no": "bigint"}
 COLUMNS = ", ".join(f"{name}: '{kind}'" for name, kind in {**PLACE, **FIELDS}.items())
 # h64 of semantics.md section 0: first 8 bytes of SHA-256, big-endian, top bit cleared, parts joined by 0x1F.
-ID_HASH = (
-    "(('0x' || substr(sha256(source || chr(31) || event_id), 1, 16))::ubigint & 9223372036854775807)::bigint"
-)
+ID_HASH = "(('0x' || substr(sha256(source || chr(31) || event_id), 1, 16))::ubigint & 9223372036854775807)::bigint"
 READ = f"read_json($path, format = 'newline_delimited', columns = {{{COLUMNS}}})"
 INSERT = f"""
 insert into raw.events by name
@@ -219,9 +217,7 @@ class Incoming:
                 parts.append(b'%b"line_no":%d,%b\n' % (head, first + i, line[1:]))
         return b"".join(parts)
 
-    def _search(
-        self, warehouse: Warehouse, lines: list[tuple[int, int, bytes]]
-    ) -> list[tuple[int, int, bytes]]:
+    def _search(self, warehouse: Warehouse, lines: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
         with self.path.open("wb") as file:
             file.write(b"".join(b'{"line_no":0,%b\n' % line[1:] for _, _, line in lines))
         try:

@@ -204,8 +204,7 @@ def release(warehouse: Warehouse, folder: Path, *, keep: timedelta, now: datetim
     done = {
         part: (next_position, last_received_at)
         for part, next_position, last_received_at in warehouse.execute(
-            "select part, next_position, last_received_at from raw.positions "
-            "where topic = $topic and is_done",
+            "select part, next_position, last_received_at from raw.positions where topic = $topic and is_done",
             {"topic": TOPIC},
         )
     }
@@ -239,9 +238,7 @@ def _look(warehouse: Warehouse, folder: Path) -> tuple[list[_Part], list[_Part]]
         if not is_done:
             # Closed is asked first: what a closed segment holds then is all that it will ever hold.
             is_closed = segment.is_closed()
-            parts.append(
-                _Part(segment, next_position, segment.name in positions, is_closed, segment.last_sequence())
-            )
+            parts.append(_Part(segment, next_position, segment.name in positions, is_closed, segment.last_sequence()))
     names = {segment.name for segment in found}
     lost = [
         _Part(log.Segment(part, folder / f"{part}.db", 0), next_position, True, True, None)
@@ -316,9 +313,7 @@ def _add(batch: _Batch, part: _Part, chunk: log.Chunk) -> None:
     part.is_known = True
 
 
-def _land_batch(
-    warehouse: Warehouse, batch: _Batch, lines: Incoming, landed_at: datetime, window: timedelta
-) -> Landed:
+def _land_batch(warehouse: Warehouse, batch: _Batch, lines: Incoming, landed_at: datetime, window: timedelta) -> Landed:
     try:
         return _store(warehouse, batch, lines, landed_at, window)
     except UNREADABLE:
@@ -326,9 +321,7 @@ def _land_batch(
         return _store(warehouse, batch, lines, landed_at, window)
 
 
-def _store(
-    warehouse: Warehouse, batch: _Batch, lines: Incoming, landed_at: datetime, window: timedelta
-) -> Landed:
+def _store(warehouse: Warehouse, batch: _Batch, lines: Incoming, landed_at: datetime, window: timedelta) -> Landed:
     spans = list(batch.spans.values())
     with _fenced(warehouse):
         # event_no counts every line ever read, so it does not depend on how the batches were cut.
@@ -373,9 +366,7 @@ def _fenced(warehouse: Warehouse, landed_at: datetime | None = None) -> Iterator
     except duckdb.TransactionException as error:
         if "onflict" not in str(error):
             raise
-        raise LandingRefused(
-            f"Another landing is at work in this warehouse ({error}). Land again."
-        ) from error
+        raise LandingRefused(f"Another landing is at work in this warehouse ({error}). Land again.") from error
 
 
 def _drop_repeats(warehouse: Warehouse, base: int, window: timedelta) -> int:

@@ -429,9 +429,7 @@ def _rows(con: sqlite3.Connection, after: int) -> Iterator[tuple[Any, ...]]:
     """Rows in blocks: between two blocks no read lock holds the writer's checkpoints back."""
     while True:
         block, byte_n = [], 0
-        for row in con.execute(
-            f"select {COLUMNS} from chunks where sequence > ? order by sequence", (after,)
-        ):
+        for row in con.execute(f"select {COLUMNS} from chunks where sequence > ? order by sequence", (after,)):
             block.append(row)
             byte_n += len(row[5]) if isinstance(row[5], bytes) else 0
             if byte_n >= BLOCK_BYTES:

@@ -139,14 +139,10 @@ def test_a_killed_lander_leaves_rows_and_positions_that_agree_and_the_next_goes_
             said = kill_after(process, "batch", rng.randrange(1, 3), rng.random() / 20)
         kills += not said[-1].isdigit()
         warehouse = open_warehouse(home / "warehouse.duckdb")
-        rows = dict(
-            warehouse.execute("select part, count(distinct record_offset) from raw.events group by part")
-        )
+        rows = dict(warehouse.execute("select part, count(distinct record_offset) from raw.events group by part"))
         positions = dict(warehouse.execute("select part, next_position - 1 from raw.positions"))
         assert rows == positions
-        counts = (
-            "select count(*), count(distinct event_id), (select sum(new_n) from raw.landings) from raw.events"
-        )
+        counts = "select count(*), count(distinct event_id), (select sum(new_n) from raw.landings) from raw.events"
         row_n, id_n, new_n = warehouse.execute(counts)[0]
         assert row_n == id_n == (new_n or 0)
         assert row_n <= expected

@@ -97,9 +97,9 @@ def ids(warehouse: Warehouse) -> list[str]:
 
 def assert_tiled(warehouse: Warehouse) -> None:
     """The conservation law, by queries over the tables alone."""
-    assert warehouse.execute(
-        "select count(*) from raw.landings where read_n != new_n + duplicate_n + rejected_n"
-    ) == [(0,)]
+    assert warehouse.execute("select count(*) from raw.landings where read_n != new_n + duplicate_n + rejected_n") == [
+        (0,)
+    ]
     assert warehouse.execute(
         "select count(*), count(distinct (topic, part, record_offset, index_in_record)), "
         "count(distinct event_no) from raw.events"
@@ -216,9 +216,9 @@ def test_a_line_that_cannot_be_landed_is_a_reject_and_its_neighbours_land(
     append(log, [event("e1"), bad, event("e2")], [event("e3")])
     assert land(warehouse, log, clock=now) == Landed(4, 3, 0, 1, 0, 1)
     assert ids(warehouse) == ["e1", "e2", "e3"]
-    assert warehouse.execute(
-        "select record_offset, index_in_record, reason, bytes, received_at from raw.rejected"
-    ) == [(1, 1, "undecodable", bad, START.replace(tzinfo=None))]
+    assert warehouse.execute("select record_offset, index_in_record, reason, bytes, received_at from raw.rejected") == [
+        (1, 1, "undecodable", bad, START.replace(tzinfo=None))
+    ]
     assert_tiled(warehouse)
 
 
@@ -226,8 +226,7 @@ def test_rejects_of_the_collector_land_with_their_bytes(warehouse: Warehouse, lo
     append(log, [reject("bad_time", b"\x00\xffraw"), event("e1"), reject("too_deep", b"y" * 100_000)])
     assert land(warehouse, log, clock=now) == Landed(3, 1, 0, 2, 0, 1)
     assert warehouse.execute(
-        "select reason, detail, source, protocol, index_in_record, bytes from raw.rejected "
-        "order by index_in_record"
+        "select reason, detail, source, protocol, index_in_record, bytes from raw.rejected order by index_in_record"
     ) == [
         ("bad_time", "why", "web", "segment", 0, b"\x00\xffraw"),
         ("too_deep", "why", "web", "segment", 2, b"y" * 65536),
@@ -259,8 +258,7 @@ def test_the_window_is_measured_from_the_copy_that_was_kept(warehouse: Warehouse
     append(log, [event("e1", at=START + h * HOUR) for h in hours])
     land(warehouse, log, clock=now)
     kept = [
-        row[0].replace(tzinfo=UTC)
-        for row in warehouse.execute("select received_at from raw.events order by event_no")
+        row[0].replace(tzinfo=UTC) for row in warehouse.execute("select received_at from raw.events order by event_no")
     ]
     assert [(at - START) / HOUR for at in kept] == pytest.approx([0, 72.001, 145, -73], abs=1e-3)
 
@@ -276,9 +274,7 @@ def naive_landing(lines: Sequence[tuple[str, int, int]], window: int) -> list[in
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    lines=st.lists(
-        st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 400), st.integers(0, 9)), max_size=40
-    ),
+    lines=st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 400), st.integers(0, 9)), max_size=40),
     cuts=st.sets(st.integers(1, 40), max_size=8),
     batch_events=st.integers(1, 50),
     landings=st.integers(1, 3),
@@ -332,12 +328,10 @@ def test_a_damaged_chunk_is_a_gap_and_the_others_land(warehouse: Warehouse, log:
     harm_chunk(log, 2)
     assert land(warehouse, log, clock=now) == Landed(2, 2, 0, 0, 2, 1)
     assert ids(warehouse) == ["e1", "e4"]
-    assert warehouse.execute(
-        "select from_position, to_position, event_n, cause, noticed_at from raw.gaps"
-    ) == [(2, 3, 2, "damaged", START.replace(tzinfo=None))]
-    assert warehouse.execute("select from_position, to_position, read_n, gap_n from raw.spans") == [
-        (1, 4, 2, 2)
+    assert warehouse.execute("select from_position, to_position, event_n, cause, noticed_at from raw.gaps") == [
+        (2, 3, 2, "damaged", START.replace(tzinfo=None))
     ]
+    assert warehouse.execute("select from_position, to_position, read_n, gap_n from raw.spans") == [(1, 4, 2, 2)]
     assert land(warehouse, log, clock=now) == Landed()
     assert_tiled(warehouse)
 
@@ -370,9 +364,7 @@ def test_a_segment_that_vanished_is_a_gap_once(warehouse: Warehouse, log: Path) 
     assert_tiled(warehouse)
 
 
-def test_of_two_landings_the_one_with_the_old_position_is_refused(
-    warehouse: Warehouse, log: Path, home: Path
-) -> None:
+def test_of_two_landings_the_one_with_the_old_position_is_refused(warehouse: Warehouse, log: Path, home: Path) -> None:
     """One stops after its first batch, another lands all, the first goes on: no row twice, and no hole."""
     append(log, *[[event(f"e{i}")] for i in range(6)])
     append(log, [event("later")], at=START + HOUR)
@@ -439,9 +431,7 @@ def test_no_scratch_file_stays_behind(warehouse: Warehouse, log: Path, home: Pat
     assert_tiled(warehouse)
 
 
-def test_what_is_released_was_landed_closed_old_and_checkpointed(
-    warehouse: Warehouse, log: Path, home: Path
-) -> None:
+def test_what_is_released_was_landed_closed_old_and_checkpointed(warehouse: Warehouse, log: Path, home: Path) -> None:
     append(log, [event("old")], at=START - 25 * HOUR)
     append(log, [event("young")], at=START - 23 * HOUR)
     living = Writer(log, clock=lambda: START - 30 * HOUR)
@@ -450,11 +440,7 @@ def test_what_is_released_was_landed_closed_old_and_checkpointed(
     assert release(warehouse, log, keep=timedelta(0), now=START) == []
     land(warehouse, log, clock=now)
     append(log, [event("not landed")], at=START - 40 * HOUR)
-    old = next(
-        segment.name
-        for segment in segments(log)
-        if segment.start_ms == (START - 25 * HOUR).timestamp() * 1000
-    )
+    old = next(segment.name for segment in segments(log) if segment.start_ms == (START - 25 * HOUR).timestamp() * 1000)
     assert release(warehouse, log, keep=day, now=START) == [old]
     assert not list(log.glob(f"{old}*"))
     # The file alone, without its write-ahead file, must answer for what was unlinked.

@@ -117,18 +117,14 @@ def test_files_are_for_their_owner_only(tmp_path: Path, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("bad", [[], [b"{\n}"], [b"{}", b"a\n"]])
-def test_a_chunk_without_lines_or_with_torn_lines_is_not_taken(
-    tmp_path: Path, clock: Clock, bad: list[bytes]
-) -> None:
+def test_a_chunk_without_lines_or_with_torn_lines_is_not_taken(tmp_path: Path, clock: Clock, bad: list[bytes]) -> None:
     writer = Writer(tmp_path / "log", clock=clock)
     with pytest.raises(ValueError, match="chunk needs"):
         writer.append(bad, START, START)
     writer.close()
 
 
-def test_a_chunk_with_a_wrong_checksum_is_set_aside_and_later_ones_go_on(
-    tmp_path: Path, clock: Clock
-) -> None:
+def test_a_chunk_with_a_wrong_checksum_is_set_aside_and_later_ones_go_on(tmp_path: Path, clock: Clock) -> None:
     segment = write(tmp_path / "log", clock, 3)
     con = sqlite3.connect(segment.path)
     body = bytearray(con.execute("select body from chunks where sequence = 2").fetchone()[0])
@@ -264,10 +260,7 @@ def test_a_full_disk_refuses_keeps_what_was_there_and_goes_on_when_space_is_back
     )
     answers = [line.split() for line in done.stdout.splitlines()]
     kept = {
-        (name, int(sequence)): int(number)
-        for word, number, *at in answers
-        if word == "kept"
-        for name, sequence in [at]
+        (name, int(sequence)): int(number) for word, number, *at in answers if word == "kept" for name, sequence in [at]
     }
     assert [word for word, *_ in answers[:5]] == ["kept"] * 5
     assert [word for word, *_ in answers[45:50]] == ["refused"] * 5
