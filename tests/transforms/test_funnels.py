@@ -87,9 +87,7 @@ def ordered_chains(events: list[Event], chain: list[int], funnel: Funnel) -> lis
         if funnel.ties == "strict":
             fits = event.at > before
         else:
-            fits = (
-                event.at >= before - funnel.either_within_us and event.at >= first - funnel.either_within_us
-            )
+            fits = event.at >= before - funnel.either_within_us and event.at >= first - funnel.either_within_us
         if fits and in_windows(events, [*chain, row], funnel):
             found += ordered_chains(events, [*chain, row], funnel)
     return found
@@ -142,9 +140,7 @@ def deepest(events: list[Event], anchor: int, funnel: Funnel) -> list[int]:
     if funnel.order == "any":
         return any_chain(events, anchor, funnel)
     found = (
-        strict_chains(events, anchor, funnel)
-        if funnel.order == "strict"
-        else ordered_chains(events, [anchor], funnel)
+        strict_chains(events, anchor, funnel) if funnel.order == "strict" else ordered_chains(events, [anchor], funnel)
     )
     depth = max(len(chain) for chain in found)
     return min(chain for chain in found if len(chain) == depth)
@@ -220,9 +216,7 @@ def naive(events: list[Event], funnel: Funnel, horizon: int) -> list[tuple[Any, 
                         len(chain),
                         times + [None] * (len(funnel.steps) - len(chain)),
                         (value or "(none)") if funnel.breakdown else "(all)",
-                        times[0] + widest(funnel) > horizon
-                        and len(chain) < len(funnel.steps)
-                        and struck is None,
+                        times[0] + widest(funnel) > horizon and len(chain) < len(funnel.steps) and struck is None,
                         struck is not None,
                     )
                 )
@@ -232,9 +226,7 @@ def naive(events: list[Event], funnel: Funnel, horizon: int) -> list[tuple[Any, 
 @st.composite
 def histories(draw: st.DrawFn, *, step_n: int, several: bool, longest: int = 7) -> list[Event]:
     events = []
-    masks = (
-        st.integers(0, 2**step_n - 1) if several else st.sampled_from([0, *(1 << i for i in range(step_n))])
-    )
+    masks = st.integers(0, 2**step_n - 1) if several else st.sampled_from([0, *(1 << i for i in range(step_n))])
     for unit in range(draw(st.integers(1, 3))):
         for _ in range(draw(st.integers(0, longest))):
             at = draw(st.integers(0, 45))
@@ -254,9 +246,7 @@ def funnels(draw: st.DrawFn, order: str) -> tuple[Funnel, bool]:
     )
     window = draw(st.integers(0, 25))
     spans = st.integers(1, step_n - 1).flatmap(
-        lambda begin: st.builds(
-            Exclude, event=st.just("x"), from_=st.just(begin), to=st.integers(begin + 1, step_n)
-        )
+        lambda begin: st.builds(Exclude, event=st.just("x"), from_=st.just(begin), to=st.integers(begin + 1, step_n))
     )
     funnel = Funnel(
         name="f",
@@ -284,9 +274,7 @@ def check(funnel: Funnel, events: list[Event], horizon: int) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_default_funnel_equals_search_over_all_chains(data: st.DataObject) -> None:
-    funnel = Funnel(
-        name="f", steps=tuple(Step(event=s) for s in "abc"), window_us=data.draw(st.integers(0, 30))
-    )
+    funnel = Funnel(name="f", steps=tuple(Step(event=s) for s in "abc"), window_us=data.draw(st.integers(0, 30)))
     check(funnel, data.draw(histories(step_n=3, several=False, longest=12)), data.draw(st.integers(0, 60)))
 
 
@@ -294,9 +282,7 @@ def test_default_funnel_equals_search_over_all_chains(data: st.DataObject) -> No
 @given(st.data())
 def test_ordered_funnel_equals_search_over_all_chains(data: st.DataObject) -> None:
     funnel, several = data.draw(funnels("ordered"))
-    check(
-        funnel, data.draw(histories(step_n=len(funnel.steps), several=several)), data.draw(st.integers(0, 60))
-    )
+    check(funnel, data.draw(histories(step_n=len(funnel.steps), several=several)), data.draw(st.integers(0, 60)))
 
 
 @settings(max_examples=120, deadline=None)
@@ -311,9 +297,7 @@ def test_strict_funnel_equals_search_over_all_orders(data: st.DataObject) -> Non
 @given(st.data())
 def test_any_order_funnel_equals_plain_walk(data: st.DataObject) -> None:
     funnel, several = data.draw(funnels("any"))
-    check(
-        funnel, data.draw(histories(step_n=len(funnel.steps), several=several)), data.draw(st.integers(0, 60))
-    )
+    check(funnel, data.draw(histories(step_n=len(funnel.steps), several=several)), data.draw(st.integers(0, 60)))
 
 
 DAY = date(2026, 3, 1)
@@ -383,9 +367,7 @@ def test_reentry_first_keeps_the_first_anchor_and_optimized_the_deepest_then_lat
 
 def test_totals_begin_again_after_a_conversion_or_the_end_of_a_window() -> None:
     steps = tuple(Step(event=name) for name in "ab")
-    events = [
-        Event(1, at, mask, 0, None, DAY) for at, mask in [(0, 1), (1, 1), (2, 2), (3, 1), (8, 1), (9, 1)]
-    ]
+    events = [Event(1, at, mask, 0, None, DAY) for at, mask in [(0, 1), (1, 1), (2, 2), (3, 1), (8, 1), (9, 1)]]
     found = attempts(frame(events), Funnel("f", steps, window_us=5, counting="totals"), horizon_us=11)
     assert found.select("entered_at", "depth", "is_open").rows() == [
         (0, 2, False),
@@ -408,10 +390,7 @@ def test_excluded_attempt_is_hit_strictly_between_its_steps() -> None:
 def test_attempts_of_different_periods_are_judged_alone() -> None:
     # One purchase converts both days' attempts.
     days = [DAY, DAY + timedelta(days=1), DAY + timedelta(days=1)]
-    events = [
-        Event(1, at, mask, 0, None, day)
-        for (at, mask), day in zip([(0, 1), (5, 1), (7, 2)], days, strict=True)
-    ]
+    events = [Event(1, at, mask, 0, None, day) for (at, mask), day in zip([(0, 1), (5, 1), (7, 2)], days, strict=True)]
     found = attempts(frame(events), Funnel("f", (Step("a"), Step("b")), window_us=10), horizon_us=99)
     assert found.select("period_start", "depth").rows() == [(days[0], 2), (days[1], 2)]
 
@@ -442,9 +421,7 @@ def test_units_too_far_apart_for_one_axis_come_in_parts_with_the_same_result() -
 # The cells.
 
 
-def cells(
-    warehouse: Warehouse, events: list[Event], funnel: Funnel, horizon: datetime
-) -> list[dict[str, Any]]:
+def cells(warehouse: Warehouse, events: list[Event], funnel: Funnel, horizon: datetime) -> list[dict[str, Any]]:
     found = attempts(frame(events), funnel, horizon_us=int(horizon.replace(tzinfo=UTC).timestamp() * 1e6))
     rows = found.with_columns(
         pl.col("entered_at").cast(pl.Datetime("us")),
@@ -513,9 +490,7 @@ def test_cells_count_steps_times_and_bounds_and_hold_back_what_is_not_over() -> 
         ("(all)", 0, None),
     ]
     # The windows of the third day are not over.
-    assert [
-        (row["reached_n"], row["reached_n_to_date"], row["open_n"], row["is_complete"]) for row in rows[4:]
-    ] == [
+    assert [(row["reached_n"], row["reached_n_to_date"], row["open_n"], row["is_complete"]) for row in rows[4:]] == [
         (None, 1, 1, False),
         (None, 0, 1, False),
     ]
@@ -528,9 +503,7 @@ def test_cells_count_steps_times_and_bounds_and_hold_back_what_is_not_over() -> 
 
 
 def test_cells_leave_excluded_attempts_out_of_every_step_and_split_by_breakdown() -> None:
-    funnel = Funnel(
-        "f", (Step("a"), Step("b")), window_us=DAY_US, exclude=(Exclude("x", 1, 2),), breakdown="country"
-    )
+    funnel = Funnel("f", (Step("a"), Step("b")), window_us=DAY_US, exclude=(Exclude("x", 1, 2),), breakdown="country")
     events = [
         Event(1, us(0, 0), 1, 0, "nl", DAY),
         Event(1, us(0, 5), 0, 1, "nl", DAY),
@@ -538,8 +511,6 @@ def test_cells_leave_excluded_attempts_out_of_every_step_and_split_by_breakdown(
         Event(2, us(0, 0), 1, 0, None, DAY),
     ]
     rows = cells(open_warehouse(None), events, funnel, datetime(2026, 3, 9))
-    found = [
-        (row["breakdown_value"], row["step_no"], row["reached_n"], row["excluded_n"]) for row in rows[:4]
-    ]
+    found = [(row["breakdown_value"], row["step_no"], row["reached_n"], row["excluded_n"]) for row in rows[:4]]
     assert found == [("(none)", 1, 1, 0), ("(none)", 2, 0, 0), ("nl", 1, 0, 1), ("nl", 2, 0, 1)]
     assert rows[2]["overall_pct"] is None

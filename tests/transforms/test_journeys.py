@@ -48,10 +48,7 @@ def frame(nodes: list[Node]) -> pl.DataFrame:
 
 def visit(names: str, **more: Any) -> list[Node]:
     """One session with a node a letter, one second apart; `a` is the start page, `z` the goal."""
-    return [
-        Node(1, second * 1_000_000, name, name == "a", name == "z", **more)
-        for second, name in enumerate(names)
-    ]
+    return [Node(1, second * 1_000_000, name, name == "a", name == "z", **more) for second, name in enumerate(names)]
 
 
 def edges(walked: Walked) -> list[tuple[int, str, str]]:
@@ -102,12 +99,8 @@ def test_start_and_end_take_the_first_end_after_the_first_start() -> None:
 
 def test_conversion_counts_only_at_or_after_the_first_node() -> None:
     # The last key event of the visit was 2 s after its begin, on its third node.
-    assert walk(frame(visit("bca", converted_at=2_000_000)), Journey("j", start=START)).paths["is_converted"][
-        0
-    ]
-    assert not walk(frame(visit("bbca", converted_at=2_000_000)), Journey("j", start=START)).paths[
-        "is_converted"
-    ][0]
+    assert walk(frame(visit("bca", converted_at=2_000_000)), Journey("j", start=START)).paths["is_converted"][0]
+    assert not walk(frame(visit("bbca", converted_at=2_000_000)), Journey("j", start=START)).paths["is_converted"][0]
 
 
 def test_included_and_excluded_nodes_go_before_equal_neighbours_collapse() -> None:
@@ -162,9 +155,7 @@ def folded(nodes: list[Node]) -> list[Node]:
     for node in nodes:
         if found and found[-1].node == node.node:
             same = found[-1]
-            found[-1] = same._replace(
-                is_start=same.is_start or node.is_start, is_end=same.is_end or node.is_end
-            )
+            found[-1] = same._replace(is_start=same.is_start or node.is_start, is_end=same.is_end or node.is_end)
         else:
             found.append(node)
     return found
@@ -220,11 +211,7 @@ def naive(nodes: list[Node], journey: Journey) -> tuple[list[Any], list[Any], in
                     continue
                 place, at = anchors[0], mine[anchors[0]].at
                 if backward:
-                    way = [
-                        node._replace(is_end=False)
-                        for node in mine[:place]
-                        if node.at >= at - journey.window_us
-                    ]
+                    way = [node._replace(is_end=False) for node in mine[:place] if node.at >= at - journey.window_us]
                     ways.append((day, [*way, mine[place]], at))
                 else:
                     way = [node for node in mine[place:] if node.at <= at + journey.window_us]
@@ -249,13 +236,9 @@ def test_walk_equals_plain_walk(data: st.DataObject) -> None:
         is_open = data.draw(st.booleans())
         for at in sorted(data.draw(st.lists(st.integers(0, 30), max_size=8))):
             name = data.draw(st.sampled_from("aabczz"))
-            flags = [
-                data.draw(st.booleans()) if data.draw(st.integers(0, 9)) == 0 else name == one for one in "az"
-            ]
+            flags = [data.draw(st.booleans()) if data.draw(st.integers(0, 9)) == 0 else name == one for one in "az"]
             key = (
-                data.draw(st.none() | st.integers(at, 40))
-                if scope == "person"
-                else data.draw(st.none() | st.just(15))
+                data.draw(st.none() | st.integers(at, 40)) if scope == "person" else data.draw(st.none() | st.just(15))
             )
             day = FIRST + timedelta(days=at // 10) if scope == "person" else FIRST
             nodes.append(Node(unit, at, name, flags[0], flags[1], key, is_open, day))

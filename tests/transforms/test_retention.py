@@ -178,9 +178,7 @@ def naive(
                 inside = [[fact for index, fact in back if begin <= index <= end] for back in members]
                 retained_n = sum(len(back) >= retention.min_occurrences for back in inside)
                 amount = sum(
-                    1.0 if retention.value == "count" else fact.value or 0.0
-                    for back in inside
-                    for fact in back
+                    1.0 if retention.value == "count" else fact.value or 0.0 for back in inside for fact in back
                 )
                 done = over(cohort, begin if retention.mode == "on_or_after" else end) <= horizon
                 base = len(members)
