@@ -124,7 +124,7 @@ def build(
     progress: Callable[[str, int, int], None] = lambda *_: None,
     rules_folder: Path = SQL / "0_rules",
 ) -> Built | None:
-    """Bring all models to what has landed; None when there is nothing to do.
+    """Bring all models to what has landed; None when nothing has, no models in the answer when all are up to date.
 
     `key`: the installation's key, for keyed hashes. `now`: UTC clock, noted in meta.builds only. `full` makes every
     row anew; `since` and `until` (local dates, both included) make the rows of those dates and of their devices and
@@ -135,7 +135,8 @@ def build(
     if run is None:
         run = _plan(warehouse, definitions, key, hashes, progress, now=now, full=full, since=since, until=until)
     if run is None:
-        return None
+        last = warehouse.execute("select build_id, horizon from meta.builds order by build_id desc limit 1")
+        return Built(last[0][0], 0, last[0][1], ()) if last else None
     build_id = {"id": run.build_id}
     done = {row[0] for row in warehouse.execute("select model from meta.steps where build_id = $id", build_id)}
     for number, model in enumerate(MODELS):
