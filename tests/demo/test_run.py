@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import shutil
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from io import StringIO
 from pathlib import Path
@@ -90,3 +92,17 @@ def test_one_wrong_number_is_found(finished: tuple[Path, str], tmp_path: Path) -
     assert found
     assert {table for table, _ in found} == {"journey_paths"}
     assert {cell.published for cell in found.values()} == {0}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [(["--until", "2999-01-01"], "not over yet"), ([], "the demo did not make, so it was left alone")],
+)
+def test_the_command_says_why_it_cannot(tmp_path: Path, options: list[str], sentence: str) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    command = [sys.executable, footfall.__file__, "demo", "--home", str(tmp_path), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
