@@ -152,9 +152,7 @@ def measure(server: str, event_n: int, seconds: int, workers: int, disk: Path) -
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory(dir=disk) as home:
         command = [sys.executable, __file__, "--serve", server, str(port), str(workers), home]
-        process = subprocess.Popen(
-            command, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True
-        )
+        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True)
         try:
             wait_for(port)
             path, body = request_of(event_n)
@@ -224,18 +222,14 @@ def main() -> None:
         f"{options.rounds} rounds of {options.seconds} s",
     ]
     print(", ".join(conditions))
-    print(
-        f"{'server':<36}{'events':>7}{'req/s (min-max)':>20}{'events/s':>10}{'p99 ms':>9}{'cpu us/req':>12}"
-    )
+    print(f"{'server':<36}{'events':>7}{'req/s (min-max)':>20}{'events/s':>10}{'p99 ms':>9}{'cpu us/req':>12}")
     for event_n in (1, 20):
         results: dict[str, list[tuple[float, float, float]]] = {"decode": [], "collector": []}
         for _ in range(options.rounds):
             for server, runs in results.items():
                 runs.append(measure(server, event_n, options.seconds, options.workers, options.disk))
         for server, runs in results.items():
-            name = {"decode": "reads and decodes only", "collector": "collector, durable before answer"}[
-                server
-            ]
+            name = {"decode": "reads and decodes only", "collector": "collector, durable before answer"}[server]
             rate, p99, cpu = sorted(runs)[len(runs) // 2]
             low, high = min(runs)[0], max(runs)[0]
             shown = f"{rate:,.0f} ({low:,.0f}-{high:,.0f})"

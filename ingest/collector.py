@@ -65,9 +65,7 @@ def serve(
         ) from None
     if not os.access(home_log, os.W_OK | os.X_OK):
         raise CollectorError(f"The log {home_log} cannot be written. Make it writable for this user.")
-    tally = Tally(
-        [source.name for source in sources], sorted({route.protocol for route in ROUTES.values()}), workers
-    )
+    tally = Tally([source.name for source in sources], sorted({route.protocol for route in ROUTES.values()}), workers)
     setting = Setting(
         log=home_log,
         sources=Sources(sources),
@@ -120,9 +118,7 @@ def serve(
         server.serve(target_loader=load, wrap_loader=False)
     except SystemExit as end:
         if end.code:
-            raise CollectorError(
-                "The collector's workers died again and again; see the lines above."
-            ) from None
+            raise CollectorError("The collector's workers died again and again; see the lines above.") from None
 
 
 def check_port(host: str, port: int) -> None:

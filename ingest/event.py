@@ -112,9 +112,7 @@ def keep(data: bytes) -> bytes:
 
 # --- JSON -------------------------------------------------------------------------------------------------
 
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", re.DOTALL
-)
+_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _DIGITS_ALIKE = bytes(ord("0") if chr(i).isascii() and chr(i).isdigit() else i for i in range(256))
 _LONG_NUMBER = b"0" * 16
 _NO_STRUCTURE = bytes(i for i in range(256) if i not in b'{}[]"')

@@ -138,9 +138,7 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
         # Some client libraries announce gzip for a body that they left as it is.
         return body
     else:
-        raise BrokenEvent(
-            Reason.NOT_JSON, f"Content-Encoding {encoding[:20]!r} is not supported; use gzip or deflate"
-        )
+        raise BrokenEvent(Reason.NOT_JSON, f"Content-Encoding {encoding[:20]!r} is not supported; use gzip or deflate")
     limit = min(limit, max(RATIO_FLOOR, INFLATED_RATIO * len(body)))
     stream = zlib.decompressobj(window)
     try:

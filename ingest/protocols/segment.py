@@ -202,9 +202,7 @@ def _split_envelope(body: bytes) -> Envelope:
         raise BrokenEvent(Reason.TOO_DEEP, "the request is nested too deep") from None
     except (msgspec.MsgspecError, ValueError, KeyError) as error:
         raise BrokenEvent(Reason.NOT_JSON, f"not JSON: {error}") from None
-    rest = {
-        name: decode_json(bytes(parts[name])) for name in ("writeKey", "sentAt", "context") if name in parts
-    }
+    rest = {name: decode_json(bytes(parts[name])) for name in ("writeKey", "sentAt", "context") if name in parts}
     key = rest.get("writeKey")
     return Envelope(
         [bytes(item) for item in items],

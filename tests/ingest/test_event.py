@@ -137,9 +137,7 @@ def test_odd_but_lawful_json_becomes_a_clean_line() -> None:
     assert encode(read(item)) == encode(read(item))
 
 
-@pytest.mark.parametrize(
-    "nothing", ["", "null", "Undefined", "NONE", "guest", "anonymous", "0", "00000", " ", None]
-)
+@pytest.mark.parametrize("nothing", ["", "null", "Undefined", "NONE", "guest", "anonymous", "0", "00000", " ", None])
 def test_what_stands_for_no_id_is_none(nothing: str | None) -> None:
     assert read_id(nothing, "userId") is None
 
@@ -190,9 +188,7 @@ fields = st.fixed_dictionaries(
         "properties": st.dictionaries(st.text(), json_values, max_size=5) | json_values,
         "traits": json_values,
         "context": st.dictionaries(
-            st.sampled_from(
-                ["page", "screen", "ip", "campaign", "seq", "sessionId", "autoTrack", "traits", "x"]
-            ),
+            st.sampled_from(["page", "screen", "ip", "campaign", "seq", "sessionId", "autoTrack", "traits", "x"]),
             json_values,
         )
         | json_values,
@@ -217,9 +213,7 @@ COLUMNS |= {"seq": "BIGINT", "properties": "JSON", "traits": "JSON", "context": 
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    items=st.lists(st.binary(max_size=60) | fields | fields.map(lambda f: json.dumps(f).encode()), max_size=6)
-)
+@given(items=st.lists(st.binary(max_size=60) | fields | fields.map(lambda f: json.dumps(f).encode()), max_size=6))
 def test_whatever_comes_one_line_goes_on_that_others_can_read(
     items: list[bytes | dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -234,18 +228,14 @@ def test_whatever_comes_one_line_goes_on_that_others_can_read(
     path: Path = tmp_path_factory.getbasetemp() / "lines.ndjson"
     path.write_bytes(b"\n".join(lines) + b"\n")
     if lines:
-        rows = duckdb.sql(
-            f"select * from read_json('{path}', format = 'newline_delimited', columns = {COLUMNS})"
-        )
+        rows = duckdb.sql(f"select * from read_json('{path}', format = 'newline_delimited', columns = {COLUMNS})")
         got = [(row[1], row[8] is None) for row in rows.fetchall()]
         assert got == [("web", b'"reason":' not in line[:12]) for line in lines]
 
 
 @settings(max_examples=300, deadline=None)
 @given(json_values, st.booleans())
-def test_bytes_called_plain_are_neither_deep_nor_large_in_their_integers(
-    value: Any, ascii_only: bool
-) -> None:
+def test_bytes_called_plain_are_neither_deep_nor_large_in_their_integers(value: Any, ascii_only: bool) -> None:
     for _ in range(3):
         value = {"a": [value, "}", '"']}
     data = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "replace")
@@ -256,9 +246,7 @@ def test_bytes_called_plain_are_neither_deep_nor_large_in_their_integers(
 
 def integers(value: Any) -> list[int]:
     if isinstance(value, dict | list):
-        return [
-            n for inner in (value.values() if isinstance(value, dict) else value) for n in integers(inner)
-        ]
+        return [n for inner in (value.values() if isinstance(value, dict) else value) for n in integers(inner)]
     return [value] if isinstance(value, int) else []
 
 

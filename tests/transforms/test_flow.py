@@ -14,7 +14,6 @@ from tests.transforms.histories import DEFINITIONS, START, Told, events, land, w
 from transforms.flow import MODELS, build
 from warehouse import Warehouse
 
-
 KEY = b"k" * 32
 # Numbers of landing and building differ between the two ways; the events that they name do not.
 NUMBERED = {"event_no", "session_no", "first_page_no", "unit_id"}

@@ -13,7 +13,7 @@ import pytest
 
 from tests.transforms.histories import DEFINITIONS, EVENTS, START, Told, land
 from transforms.flow import build
-from transforms.publish import PublishError, Published, publish
+from transforms.publish import Published, PublishError, publish
 from warehouse import Warehouse, open_warehouse
 
 KEY = b"k" * 32
@@ -45,12 +45,12 @@ HISTORY = [
 ]
 
 
-@pytest.fixture()
+@pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture()
+@pytest.fixture
 def warehouse(home: Path) -> Iterator[Warehouse]:
     opened = open_warehouse(home / "warehouse.duckdb")
     yield opened

@@ -49,9 +49,7 @@ def naive(lines: list[Line]) -> list[tuple[int | None, str | None]]:
         for line in lines:
             if line[0] == device and not line[3]:
                 holding = [
-                    (held[0][2], rule)
-                    for rule, held in sessions
-                    if held[0][1] <= line[1] <= held[-1][1] + RULES.gap_us
+                    (held[0][2], rule) for rule, held in sessions if held[0][1] <= line[1] <= held[-1][1] + RULES.gap_us
                 ]
                 found[line[2]] = holding[-1] if holding else (None, None)
     return [found[line[2]] for line in lines]

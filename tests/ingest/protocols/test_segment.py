@@ -20,9 +20,7 @@ from ingest.protocols.request import Outcome, Request, Source, Sources
 from ingest.protocols.segment import read_event
 
 NOW = datetime(2026, 11, 22, 10, 0, 0, 123000, tzinfo=UTC)
-WEB = Source(
-    "web", "pk_demo", aliases=("shop.example",), secret_key="sk_demo", origins=("https://shop.example",)
-)
+WEB = Source("web", "pk_demo", aliases=("shop.example",), secret_key="sk_demo", origins=("https://shop.example",))
 MAIL = "ann@example.com"
 
 
@@ -115,9 +113,7 @@ def basic(user: str) -> str:
         ("/v1/t", {"x_write_key": "sk_demo"}, None),
     ],
 )
-def test_the_key_is_taken_where_a_client_carries_it(
-    target: str, headers: dict[str, str], body_key: str | None
-) -> None:
+def test_the_key_is_taken_where_a_client_carries_it(target: str, headers: dict[str, str], body_key: str | None) -> None:
     body = {**ITEM, "writeKey": body_key} if body_key else ITEM
     event = the_event(send(target, body, key=None, **headers))
     assert event.source == "web"
@@ -162,9 +158,7 @@ def test_a_page_of_another_origin_may_not_use_the_key() -> None:
     assert the_event(send("/v1/t", ITEM, origin="https://shop.example"))
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"5", b"\xff\xfe{\x00", b'{"batch":1}', b"{}", b'{"batch":[1']
-)
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"\xff\xfe{\x00", b'{"batch":1}', b"{}", b'{"batch":[1'])
 def test_a_request_that_cannot_be_read_is_refused_with_a_reason(body: bytes) -> None:
     outcome = send("/v1/batch", body)
     assert outcome.answer.status == 400
@@ -174,9 +168,7 @@ def test_a_request_that_cannot_be_read_is_refused_with_a_reason(body: bytes) -> 
     assert not outcome.rejections
 
 
-@pytest.mark.parametrize(
-    "target", ["/beacon/v1/batch?writeKey=pk_demo", "/v1/batch?writeKey=pk_demo&beacon=1"]
-)
+@pytest.mark.parametrize("target", ["/beacon/v1/batch?writeKey=pk_demo", "/v1/batch?writeKey=pk_demo&beacon=1"])
 def test_a_beacon_that_cannot_be_read_is_kept_as_a_rejection(target: str) -> None:
     outcome = send(target, b"{torn", key=None)
     assert outcome.answer.status == 200
@@ -185,9 +177,7 @@ def test_a_beacon_that_cannot_be_read_is_kept_as_a_rejection(target: str) -> Non
 
 
 def test_one_bad_event_leaves_its_neighbours_and_is_named_in_the_answer() -> None:
-    outcome = send(
-        "/v1/batch", {"batch": [ITEM, {**ITEM, "timestamp": "soon"}, 7, {**ITEM, "messageId": "m2"}]}
-    )
+    outcome = send("/v1/batch", {"batch": [ITEM, {**ITEM, "timestamp": "soon"}, 7, {**ITEM, "messageId": "m2"}]})
     assert [e.event_id for e in outcome.events] == ["m1", "m2"]
     assert [r.reason for r in outcome.rejections] == ["bad_time", "bad_type"]
     assert outcome.answer.status == 200
@@ -338,9 +328,7 @@ def test_a_page_call_gives_its_address_and_names_itself_page() -> None:
         "title": "P",
         "path": "/p",
     }
-    event = the_event(
-        send("/v1/p", {"messageId": "m", "name": "Home", "category": "c", "properties": properties})
-    )
+    event = the_event(send("/v1/p", {"messageId": "m", "name": "Home", "category": "c", "properties": properties}))
     assert (event.type, event.name, event.title, event.referrer) == ("page", "page", "P", None)
     assert event.url == "https://shop.example/p?utm_campaign=c&gclid=g1"
     assert event.properties == {"name": "Home", "category": "c"}
@@ -352,9 +340,7 @@ def test_a_page_call_gives_its_address_and_names_itself_page() -> None:
 
 
 def test_traits_of_identify_may_stand_in_the_context() -> None:
-    event = the_event(
-        send("/v1/i", {"messageId": "m", "userId": "u", "context": {"traits": {"plan": "pro"}}})
-    )
+    event = the_event(send("/v1/i", {"messageId": "m", "userId": "u", "context": {"traits": {"plan": "pro"}}}))
     assert event.traits == {"plan": "pro"}
     assert "extra" not in event.context
 
@@ -381,9 +367,7 @@ anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["batch", "context", "sentAt", "type", "event", "page", "url", "x"]), inner
-        )
+        | st.dictionaries(st.sampled_from(["batch", "context", "sentAt", "type", "event", "page", "url", "x"]), inner)
     ),
     max_leaves=20,
 )
@@ -400,9 +384,7 @@ envelopes = st.fixed_dictionaries(
     encoding=st.sampled_from(["", "gzip", "deflate", "br"]),
     is_gzipped=st.booleans(),
 )
-def test_whatever_is_sent_each_event_has_one_fate(
-    body: bytes, path: str, encoding: str, is_gzipped: bool
-) -> None:
+def test_whatever_is_sent_each_event_has_one_fate(body: bytes, path: str, encoding: str, is_gzipped: bool) -> None:
     outcome = send(path, gzip.compress(body) if is_gzipped else body, content_encoding=encoding)
     assert outcome.answer.status in (200, 400)
     assert (outcome.answer.status == 400) == (outcome.refused is not None)
@@ -458,9 +440,7 @@ def test_privacy_signals_take_the_ids_away_by_default(signal: dict[str, str]) ->
 
 
 def test_consent_decline_keeps_nothing_and_answers_success() -> None:
-    outcome = send(
-        "/v1/batch", {"batch": [ITEM, ITEM]}, source=Source("w", "pk_demo", consent="decline"), sec_gpc="1"
-    )
+    outcome = send("/v1/batch", {"batch": [ITEM, ITEM]}, source=Source("w", "pk_demo", consent="decline"), sec_gpc="1")
     assert answer(outcome) == {"success": True}
     assert outcome.declined == {"consent": 2}
     assert not outcome.events
