@@ -51,7 +51,7 @@ types: setup-dev
 	@$(BIN)/mypy --no-error-summary
 
 sql-lint: setup-dev
-	@$(BIN)/sqlfluff lint --disable-progress-bar --processes 2 sql > $(VENV)/sqlfluff.txt \
+	@$(BIN)/sqlfluff lint --disable-progress-bar sql > $(VENV)/sqlfluff.txt \
 		|| { cat $(VENV)/sqlfluff.txt; exit 1; }
 
 bench: setup-dev ## measure, by hand: prints tables with their conditions
