@@ -109,7 +109,9 @@ class Warehouse:
             yield
         finally:
             for name in frames:
-                self.con.unregister(name)
+                # After an error the transaction refuses this too, and would hide what went wrong.
+                with suppress(duckdb.Error):
+                    self.con.unregister(name)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

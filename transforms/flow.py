@@ -148,7 +148,11 @@ def build(
         warehouse.execute("delete from meta.dirty where build_id = $id", build_id)
         warehouse.execute("update meta.builds set finished_at = $now where build_id = $id", {"now": now, **build_id})
     steps = warehouse.execute("select model, rows_n, seconds from meta.steps where build_id = $id", build_id)
-    return Built(run.build_id, run.upto - run.after, run.horizon, tuple(steps))
+    events_n = warehouse.value(
+        "select coalesce(sum(new_n), 0) from raw.landings where last_event_no > $after and last_event_no <= $upto",
+        {"after": run.after, "upto": run.upto},
+    )
+    return Built(run.build_id, int(events_n), run.horizon, tuple(steps))
 
 
 def _step(run: Run, model: Model, definition_hash: str) -> None:
