@@ -462,6 +462,17 @@ def test_doctor_says_what_to_do_about_each_fault(type_: Type, home: Path, tmp_pa
     assert type_("doctor", "--home", tmp_path / "nowhere").code == 1
 
 
+def test_doctor_wants_a_secret_kept_from_others(type_: Type, home: Path) -> None:
+    path = home / "footfall.toml"
+    path.write_text('[[source]]\nname = "web"\nsecret_key = "s3cret"\n')
+    path.chmod(0o644)
+    said = type_("doctor", "--home", home)
+    assert f"FAIL footfall.toml: It holds a secret_key and others may read it. Run: chmod 600 {path}" in said.out
+    assert "s3cret" not in said.out + said.err
+    path.chmod(0o600)
+    assert "ok   footfall.toml" in type_("doctor", "--home", home).out
+
+
 def test_doctor_notices_a_log_that_is_older_than_the_warehouse(type_: Type, home: Path, tmp_path: Path) -> None:
     type_("import", "jsonl", lines_of(tmp_path / "a", 10_001), "--source", "web", "--home", home)
     shutil.copytree(home / "log", tmp_path / "older")

@@ -34,7 +34,8 @@ CALM = {"sql", "polars", "duckdb", "httpx", "requests", "urllib"}  # what no DAG
 
 def committed() -> list[Path]:
     """The files of the repository as they stand, without what is ignored."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    # The clone may belong to another user than the one who tests.
+    command = ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
     return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
 
