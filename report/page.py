@@ -62,11 +62,11 @@ def content(published: Published, *, now: datetime) -> Row:
     until = dates.until if dates else date.max
     no_traffic = missing or "No traffic is published yet: send a page view, then build and publish."
 
-    def section(table: str, columns: str, read: Callable[[], Any]) -> Any:
+    def section(table: str, columns: str, wanted: str, read: Callable[[], Any]) -> Any:
         why = published.lacks(table, columns)
         if why:
             return {"empty": why}
-        return read() or {"empty": f"{table} has no rows yet: define one in footfall.toml, or wait for traffic."}
+        return read() or {"empty": f"{table} has no rows yet: {wanted}."}
 
     return {
         "site": {
@@ -93,15 +93,24 @@ def content(published: Published, *, now: datetime) -> Row:
         "channels": section(
             "marts.traffic_daily",
             f"source date channel device country is_bot revenue_amt {traffic.SUMS}",
+            "send a page view, then build and publish",
             lambda: traffic.breakdowns(published, dates) if dates else None,
         ),
-        "funnels": section("marts.funnel_steps", funnels.STEP_COLUMNS, lambda: funnels.read(published, until)),
+        "funnels": section(
+            "marts.funnel_steps", funnels.STEP_COLUMNS, _define("funnel"), lambda: funnels.read(published, until)
+        ),
         "journeys": section(
             "marts.journey_edges",
             "journey date step_no from_node to_node unit_n median_s",
+            _define("journey"),
             lambda: journeys.read(published, dates) if dates else None,
         ),
-        "retention": section("marts.retention_cells", retention.COLUMNS, lambda: retention.read(published, until)),
+        "retention": section(
+            "marts.retention_cells",
+            retention.COLUMNS,
+            _define("retention"),
+            lambda: retention.read(published, until),
+        ),
         "quality": quality.read(published, dates),
     }
 
@@ -130,6 +139,10 @@ def render(data: Row) -> str:
     template = (HERE / "page.html").read_text(encoding="utf-8")
     # one pass, so that nothing in a part is taken for a place
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], template)
+
+
+def _define(kind: str) -> str:
+    return f"define a [[{kind}]] in footfall.toml, or wait for traffic that enters it"
 
 
 def embed(data: Row) -> str:
