@@ -19,6 +19,8 @@ from report.published import Published, ReportError, Row, open_published
 __all__ = ["ReportError", "write"]
 
 HERE = Path(__file__).parent
+# sections that are cut by the ranges of dates, which the daily totals give
+DATED = {"marts.traffic_daily", "marts.journey_edges"}
 SCRIPTS = (
     "format",
     "element",
@@ -66,6 +68,8 @@ def content(published: Published, *, now: datetime) -> Row:
         why = published.lacks(table, columns)
         if why:
             return {"empty": why}
+        if table in DATED and not dates:
+            return {"empty": no_traffic}
         return read() or {"empty": f"{table} has no rows yet: {wanted}."}
 
     return {
