@@ -184,14 +184,13 @@ def build(
     """Bring the models up to what has landed."""
     settings = _settings(home)
     days = (since.date() if since else None, until.date() if until else None)
-    if dry_run:
-        raise Failure("--dry-run is not built yet. Leave it out.")
     if full and any(days):
         raise Failure("--full makes all dates anew: leave out --since and --until, or --full.")
     if days[0] and days[1] and days[0] > days[1]:
         raise Failure(f"--since {days[0]} must not lie behind --until {days[1]}.")
     with _warehouse(home, settings) as warehouse:
-        typer.echo(_build(home, settings, warehouse, full=full, days=days)[1])
+        step = _preview if dry_run else _build
+        typer.echo(step(home, settings, warehouse, full=full, days=days)[1])
 
 
 @app.command()
@@ -363,6 +362,29 @@ def _build(
         f"in {time.monotonic() - began:.1f} s "
         f"(longest: {slowest[0]}, {slowest[2]:.1f} s); complete up to {done.horizon:%Y-%m-%d %H:%M} UTC."
     )
+
+
+def _preview(
+    home: Path,
+    settings: Config,
+    warehouse: Warehouse,
+    *,
+    full: bool = False,
+    days: tuple[date | None, date | None] = (None, None),
+) -> tuple[bool, str]:
+    from transforms.flow import preview
+
+    found = preview(
+        warehouse, _definitions(settings), key=_key(home), now=_now(), full=full, since=days[0], until=days[1]
+    )
+    if found is None:
+        return False, f"Nothing to build: nothing has landed. Next: footfall land --home {home}"
+    lines = [f"{found.events_n:,} new events."]
+    lines += [f"Made all anew: {', '.join(found.whole)}."] if found.whole else []
+    lines += [f"Looked at again beside them: {count:,} {kind}s." for kind, count in sorted(found.marked.items())]
+    if found.dates:
+        lines.append(f"Dates: {len(found.dates)}, from {found.dates[0]} to {found.dates[-1]}.")
+    return False, "\n".join([*lines, "Nothing was changed."])
 
 
 def _publish(home: Path, settings: Config, warehouse: Warehouse) -> tuple[bool, str]:

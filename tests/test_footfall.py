@@ -307,7 +307,6 @@ def test_a_wrong_setting_stops_the_start(type_: Type, home: Path) -> None:
             ["build", "--since", "2026-01-02", "--until", "2026-01-01"],
             "must not lie behind --until",
         ),
-        (["build", "--dry-run"], "--dry-run is not built yet"),
         (["publish"], "There is nothing to publish yet"),
         (["report"], "Nothing is published in"),
         (["sql", "select 1"], "Nothing is published in"),

@@ -26,7 +26,7 @@ def append(run: Run) -> int:
         return 0
     _identify(run, values)
     _agents(warehouse, values)
-    _names(warehouse, values)
+    _names(run, values)
     _networks(warehouse, values)
     _pages(run, values)
     rows = warehouse.insert("core.events", values)
@@ -118,13 +118,19 @@ def _agents(warehouse: Warehouse, values: dict[str, object]) -> None:
         )
 
 
-def _names(warehouse: Warehouse, values: dict[str, object]) -> None:
+def _names(run: Run, values: dict[str, object]) -> None:
     """Temp table batch_names: the batch's distinct event names, and which of them do not bear sessions."""
-    warehouse.execute(
+    run.warehouse.execute(
         r"""
         create or replace temp table batch_names as
         with names as (
             select distinct name from raw.events where event_no > $after and event_no <= $upto
+        ),
+
+        ignored as (
+            select name_like, only_without_url from rules.session_ignore
+            union all
+            select unnest(cast($ignore as varchar[])), false
         )
 
         select
@@ -132,10 +138,10 @@ def _names(warehouse: Warehouse, values: dict[str, object]) -> None:
             coalesce(bool_or(not r.only_without_url), false) as is_ignored,
             coalesce(bool_or(r.only_without_url), false) as is_ignored_without_url
         from names as n
-        left join rules.session_ignore as r on n.name like r.name_like escape '\'
+        left join ignored as r on n.name like r.name_like escape '\'
         group by n.name
         """,
-        values,
+        {**values, "ignore": [like(name) for name in run.definitions.sessions.ignore]},
     )
 
 

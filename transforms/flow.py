@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ from transforms.definitions import Definitions
 from transforms.run import BuildError, Run, as_key
 from warehouse import SQL, Warehouse, tables
 
-__all__ = ["BuildError", "Built", "build"]
+__all__ = ["BuildError", "Built", "Preview", "build", "preview"]
 
 
 # Windows of funnels end at any minute; without new events they are looked at no more often than this.
@@ -53,7 +54,7 @@ MODELS = (
         "events",
         ("core.events", "core.devices", "core.users", "core.agents", "core.identity_edges"),
         (),
-        lambda d: (d.site.timezone, d.site.hosts, d.site.ignore_referrers, d.pages, d.bots),
+        lambda d: (d.site.timezone, d.site.hosts, d.site.ignore_referrers, d.pages, d.bots, d.sessions.ignore),
         events.append,
     ),
     Model(
@@ -112,6 +113,74 @@ class Built:
     models: tuple[tuple[str, int, float], ...]
 
 
+@dataclass(frozen=True)
+class Preview:
+    """What a build would do: new events, models made all anew, what is marked beside the new events, and the dates."""
+
+    events_n: int
+    whole: tuple[str, ...]
+    marked: dict[str, int]
+    dates: tuple[date, ...]
+
+
+def preview(
+    warehouse: Warehouse,
+    definitions: Definitions,
+    *,
+    key: bytes,
+    now: datetime,
+    full: bool = False,
+    since: date | None = None,
+    until: date | None = None,
+    rules_folder: Path = SQL / "0_rules",
+) -> Preview | None:
+    """What `build` with the same arguments would do; changes nothing. None when nothing has landed."""
+    hashes = _hashes(definitions, rules.load(warehouse, rules_folder) + agents.lists())
+    found: Preview | None = None
+    with suppress(_Undo), warehouse.transaction():
+        run = _plan(warehouse, definitions, key, hashes, lambda *_: None, now=now, full=full, since=since, until=until)
+        if run is not None:
+            found = _looked_at(run)
+        raise _Undo
+    return found
+
+
+class _Undo(Exception):
+    """Ends a transaction without keeping it."""
+
+
+def _looked_at(run: Run) -> Preview:
+    warehouse, build_id = run.warehouse, {"id": run.build_id}
+    whole = warehouse.execute("select model from meta.whole where build_id = $id", build_id)
+    marked = warehouse.execute("select kind, count(*) from meta.dirty where build_id = $id group by kind", build_id)
+    # Dates of new events as their clients say: the correction of their clocks is part of the build.
+    dates = warehouse.execute(
+        """
+        select distinct cast(timezone($timezone, timezone('UTC', occurred_at)) as date) as date
+        from raw.events
+        where event_no > $after and event_no <= $upto
+        union
+        select date '1970-01-01' + cast(key as integer) from meta.dirty where build_id = $id and kind = 'date'
+        order by 1
+        """,
+        {**build_id, "after": run.after, "upto": run.upto, "timezone": run.definitions.site.timezone},
+    )
+    return Preview(
+        _new_events(run),
+        tuple(model.name for model in MODELS if (model.name,) in whole),
+        dict(marked),
+        tuple(row[0] for row in dates),
+    )
+
+
+def _new_events(run: Run) -> int:
+    found = run.warehouse.value(
+        "select coalesce(sum(new_n), 0) from raw.landings where last_event_no > $after and last_event_no <= $upto",
+        {"after": run.after, "upto": run.upto},
+    )
+    return int(found)
+
+
 def build(
     warehouse: Warehouse,
     definitions: Definitions,
@@ -133,7 +202,11 @@ def build(
     hashes = _hashes(definitions, rules.load(warehouse, rules_folder) + agents.lists())
     run = _resume(warehouse, definitions, key, hashes, progress)
     if run is None:
-        run = _plan(warehouse, definitions, key, hashes, progress, now=now, full=full, since=since, until=until)
+        with warehouse.transaction():
+            run = _plan(warehouse, definitions, key, hashes, progress, now=now, full=full, since=since, until=until)
+            if run is not None and _is_idle(run):
+                warehouse.execute("delete from meta.builds where build_id = $id", {"id": run.build_id})
+                run = None
     if run is None:
         last = warehouse.execute("select build_id, horizon from meta.builds order by build_id desc limit 1")
         return Built(last[0][0], 0, last[0][1], ()) if last else None
@@ -148,11 +221,7 @@ def build(
         warehouse.execute("delete from meta.dirty where build_id = $id", build_id)
         warehouse.execute("update meta.builds set finished_at = $now where build_id = $id", {"now": now, **build_id})
     steps = warehouse.execute("select model, rows_n, seconds from meta.steps where build_id = $id", build_id)
-    events_n = warehouse.value(
-        "select coalesce(sum(new_n), 0) from raw.landings where last_event_no > $after and last_event_no <= $upto",
-        {"after": run.after, "upto": run.upto},
-    )
-    return Built(run.build_id, int(events_n), run.horizon, tuple(steps))
+    return Built(run.build_id, _new_events(run), run.horizon, tuple(steps))
 
 
 def _step(run: Run, model: Model, definition_hash: str) -> None:
@@ -255,7 +324,10 @@ def _plan(
     since: date | None,
     until: date | None,
 ) -> Run | None:
-    """Write down a new build: what is new, what has become known by the passing of time, what must be made anew."""
+    """Write down a new build: what is new, what the passing of time has made known, what must be made anew.
+
+    To be called inside a transaction.
+    """
     at = horizon(warehouse)
     if at is None:
         return None
@@ -270,31 +342,26 @@ def _plan(
         if full or known.get(model.name) != hashes[model.name] or whole & set(model.needs):
             whole.add(model.name)
     run = Run(warehouse, definitions, key, build_id, after, upto, at, before, progress)
-    with warehouse.transaction():
-        warehouse.execute(
-            "insert into meta.builds by name select $id as build_id, $now as started_at, null as finished_at, "
-            "$full as is_full, $after as after_event_no, $upto as upto_event_no, $landed as landed_to, "
-            "$horizon as horizon, $hash as definitions_hash",
-            {
-                "id": build_id,
-                "now": now,
-                "full": full,
-                "after": after,
-                "upto": upto,
-                "landed": landed_to,
-                "horizon": at,
-                "hash": _all(hashes),
-            },
-        )
-        for name in whole:
-            warehouse.execute("insert into meta.whole select $id, $model", {"id": build_id, "model": name})
-        _ripen(run)
-        if since or until:
-            _again(run, since or date.min, until or date.max)
-    if _is_idle(run):
-        with warehouse.transaction():
-            warehouse.execute("delete from meta.builds where build_id = $id", {"id": build_id})
-        return None
+    warehouse.execute(
+        "insert into meta.builds by name select $id as build_id, $now as started_at, null as finished_at, "
+        "$full as is_full, $after as after_event_no, $upto as upto_event_no, $landed as landed_to, "
+        "$horizon as horizon, $hash as definitions_hash",
+        {
+            "id": build_id,
+            "now": now,
+            "full": full,
+            "after": after,
+            "upto": upto,
+            "landed": landed_to,
+            "horizon": at,
+            "hash": _all(hashes),
+        },
+    )
+    for name in whole:
+        warehouse.execute("insert into meta.whole select $id, $model", {"id": build_id, "model": name})
+    _ripen(run)
+    if since or until:
+        _again(run, since or date.min, until or date.max)
     return run
 
 

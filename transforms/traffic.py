@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transforms.periods import instant
 from transforms.run import Run
 
 
@@ -13,18 +14,20 @@ def count(run: Run) -> int:
     run.touched("date", "touched_days", "select date_diff('day', date '1970-01-01', date) from core.placements")
     values = {"timezone": run.definitions.site.timezone, "horizon": run.horizon}
     warehouse.execute(
-        """
+        f"""
         create or replace temp table touched_dates as
-        select
-            date '1970-01-01' + cast(key as integer) as date,
-            timezone('UTC', timezone($timezone, cast(date '1970-01-01' + cast(key as integer) + 1 as timestamp)))
-                as ends_at
-        from touched_days
+        with days as (
+            select date '1970-01-01' + cast(key as integer) as date
+            from touched_days
+        )
+
+        select date, {instant("date + 1")} as ends_at
+        from days
         """,
         values,
     )
     warehouse.execute(
-        """
+        f"""
         create or replace temp table touched_periods as
         with starts as (
             select
@@ -42,8 +45,7 @@ def count(run: Run) -> int:
         )
 
         select
-            period, period_start, until_date,
-            timezone('UTC', timezone($timezone, cast(until_date as timestamp))) as ends_at
+            period, period_start, until_date, {instant("until_date")} as ends_at
         from starts
         """,
         values,
