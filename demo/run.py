@@ -125,8 +125,8 @@ def run(
                 steps.import_round(path, move)
             with _stage(console, "Land", "events") as move:
                 steps.land(move)
-            # The first two rounds are built at once; from then on late events meet finished numbers.
-            if number > 1:
+            # What comes in the last round and live meets numbers that are finished.
+            if path == simulation.rounds[-2]:
                 _build(console, steps)
         with (
             steps.collector() as url,

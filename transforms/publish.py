@@ -251,7 +251,7 @@ def _write_parquet(
 
 def _copy(warehouse: Warehouse, query: str, path: Path, options: str) -> None:
     name = str(path).replace("'", "''")
-    warehouse.execute(f"copy ({query}) to '{name}' (format parquet, compression zstd{options})")
+    warehouse.execute(f"copy ({query}) to '{name}' (format parquet{options})")
 
 
 def _sync(path: Path) -> None:

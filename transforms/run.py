@@ -68,12 +68,12 @@ class Run:
         columns = ", ".join(column for column in warehouse.columns(table) if column != later)
         kept = f"select {columns} from {table} where {scope}"
         warehouse.execute(f"create or replace temp table made as {query}", values)
-        warehouse.execute(
-            f"create or replace temp table old_{name} as {kept} except all select {columns} from made", values
-        )
-        warehouse.execute(
-            f"create or replace temp table new_{name} as select {columns} from made except all {kept}", values
-        )
+        if warehouse.value(f"select exists({kept})", values):
+            lost, gained = f"{kept} except all select {columns} from made", f"from made except all {kept}"
+        else:
+            lost, gained = f"{kept} limit 0", "from made"
+        warehouse.execute(f"create or replace temp table old_{name} as {lost}", values)
+        warehouse.execute(f"create or replace temp table new_{name} as select {columns} {gained}", values)
         warehouse.execute(f"delete from {table} where {scope} and ({key}) in (select {key} from old_{name})", values)
         filled = f"select *, false as {later} from new_{name}" if later else f"select * from new_{name}"
         rows = int(warehouse.execute(f"insert into {table} by name {filled}")[0][0])
