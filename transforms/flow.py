@@ -34,6 +34,8 @@ __all__ = ["BuildError", "Built", "Preview", "build", "preview"]
 # Windows of funnels end at any minute; without new events they are looked at no more often than this.
 PATIENCE = timedelta(hours=1)
 
+KEPT_BUILDS = 1000
+
 
 @dataclass(frozen=True)
 class Model:
@@ -219,6 +221,9 @@ def build(
     progress("", len(MODELS), len(MODELS))
     with warehouse.transaction():
         warehouse.execute("delete from meta.dirty where build_id = $id", build_id)
+        warehouse.execute("delete from meta.whole where build_id = $id", build_id)
+        for table in ("meta.builds", "meta.steps"):
+            warehouse.execute(f"delete from {table} where build_id <= $oldest", {"oldest": run.build_id - KEPT_BUILDS})
         warehouse.execute("update meta.builds set finished_at = $now where build_id = $id", {"now": now, **build_id})
     steps = warehouse.execute("select model, rows_n, seconds from meta.steps where build_id = $id", build_id)
     return Built(run.build_id, _new_events(run), run.horizon, tuple(steps))
