@@ -278,7 +278,10 @@ def horizon(warehouse: Warehouse) -> datetime | None:
     A partition counts with the clock at which landing had read all of it, else with the last event landed from it.
     None open: the clock of the last landing. Never before the horizon of the last build. None: nothing has landed.
     """
-    landed_at: datetime | None = warehouse.value("select max(landed_at) from raw.clock")
+    # The clock stands at 1970 until a first landing has come to its end.
+    landed_at: datetime | None = warehouse.value(
+        "select max(landed_at) from raw.clock where landed_at > timestamp '1970-01-01'"
+    )
     if landed_at is None:
         return None
     reached: datetime | None = warehouse.value(
