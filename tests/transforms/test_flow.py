@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,13 +23,14 @@ NUMBERED = {"event_no", "session_no", "first_page_no", "unit_id"}
 def rows_of(warehouse: Warehouse, table: str) -> list[tuple[Any, ...]]:
     columns = [column for column in warehouse.columns(table) if column not in NUMBERED]
     found = warehouse.execute(f"select {', '.join(columns)} from {table}")
-    return sorted((tuple(rounded(value) for value in row) for row in found), key=repr)
+    return sorted(found, key=lambda row: repr([f"{value:.5g}" if isinstance(value, float) else value for value in row]))
 
 
-def rounded(value: Any) -> Any:
-    if isinstance(value, float) and math.isfinite(value) and value:
-        return round(value, 9 - math.floor(math.log10(abs(value))))
-    return value
+def is_same(one: Any, other: Any) -> bool:
+    """Equal; sums of floats may differ in their last digits."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(one == other)
 
 
 def all_tables() -> list[str]:
@@ -37,10 +39,14 @@ def all_tables() -> list[str]:
 
 def assert_same(one: Warehouse, other: Warehouse) -> None:
     for table in all_tables():
-        assert rows_of(one, table) == rows_of(other, table), table
+        rows, others = rows_of(one, table), rows_of(other, table)
+        assert len(rows) == len(others), table
+        for row, told in zip(rows, others, strict=True):
+            assert all(map(is_same, row, told)), (table, row, told)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@pytest.mark.timeout(900)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(history=events(), data=st.data())
 def test_incremental_equals_full(history: list[Told], data: st.DataObject) -> None:
     order = data.draw(st.permutations(history))
@@ -58,7 +64,7 @@ def test_incremental_equals_full(history: list[Told], data: st.DataObject) -> No
     assert_same(grown, fresh)
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(history=events())
 def test_a_full_build_changes_nothing(history: list[Told]) -> None:
     grown, fresh = warehouse_in_memory(), warehouse_in_memory()
