@@ -500,8 +500,8 @@ def _demo_steps(home: Path) -> Iterator[Steps]:
 
 
 @contextmanager
-def _demo_collector(home: Path) -> Iterator[str]:
-    """A collector of its own process group on a free port, until the block ends; gives its url."""
+def _demo_collector(home: Path) -> Iterator[Callable[[], str]]:
+    """A collector of its own process group on a free port, until the block ends; called, it awaits its url."""
     import socket
     import subprocess
     from urllib.error import URLError
@@ -515,18 +515,20 @@ def _demo_collector(home: Path) -> Iterator[str]:
     said = home / "collector.log"
     with said.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
-    try:
+
+    def ready() -> str:
         for _ in range(300):
             if process.poll() is not None:
                 raise Failure(f"The collector ended at once. What it said stands in {said}.")
             try:
                 with urlopen(f"{url}/ready", timeout=5):
-                    break
+                    return url
             except (URLError, OSError):
                 time.sleep(0.05)
-        else:
-            raise Failure(f"The collector did not start within its time. What it said stands in {said}.")
-        yield url
+        raise Failure(f"The collector did not start within its time. What it said stands in {said}.")
+
+    try:
+        yield ready
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)

@@ -48,12 +48,12 @@ class Landed:
 class Steps:
     """What the demo has done by the rest of footfall. Each is told a `Move` for its bar.
 
-    `import_round` imports one file of JSON lines, `collector` runs a collector and gives its url,
+    `import_round` imports one file of JSON lines, `collector` runs a collector and awaits its url when called,
     `publish` gives the path of the published file, `report` that of the page.
     """
 
     import_round: Callable[[Path, Move], None]
-    collector: Callable[[], AbstractContextManager[str]]
+    collector: Callable[[], AbstractContextManager[Callable[[], str]]]
     land: Callable[[Move], object]
     build: Callable[[Move], object]
     landed: Callable[[], Landed]
@@ -119,7 +119,7 @@ def run(
         highlight=False,
         soft_wrap=True,
     )
-    with start(home) as steps:
+    with start(home) as steps, steps.collector() as collector:
         for number, path in enumerate(simulation.rounds, start=1):
             with _stage(console, f"Import round {number} of {len(simulation.rounds)}", "events") as move:
                 steps.import_round(path, move)
@@ -128,11 +128,8 @@ def run(
             # What comes in the last round and live meets numbers that are finished.
             if path == simulation.rounds[-2]:
                 _build(console, steps)
-        with (
-            steps.collector() as url,
-            _stage(console, f"Send {until} over HTTP", "events") as move,
-        ):
-            send(url, simulation.visits, write_key=WRITE_KEY, progress=move)
+        with _stage(console, f"Send {until} over HTTP", "events") as move:
+            send(collector(), simulation.visits, write_key=WRITE_KEY, progress=move)
         with _stage(console, "Land", "events") as move:
             steps.land(move)
         _build(console, steps)
