@@ -756,13 +756,23 @@ def _print_table(answer: Answer) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(show_edge=False, header_style="bold")
-    for name, is_number in zip(answer.names, answer.numeric, strict=True):
-        table.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
+    console = Console()
     shown = next(answer.rows, [])
-    for row in shown:
-        table.add_row(*("[dim]null[/dim]" if value is None else escape(value) for value in row))
-    Console().print(table)
+    cells = [["[dim]null[/dim]" if value is None else escape(value) for value in row] for row in shown]
+    if sum(len(name) + 3 for name in answer.names) > console.width:
+        # The names alone do not fit side by side: a row becomes a block of lines.
+        table = Table(show_edge=False, show_header=False)
+        for row in cells:
+            for name, value in zip(answer.names, row, strict=True):
+                table.add_row(f"[bold]{escape(name)}[/bold]", value)
+            table.add_section()
+    else:
+        table = Table(show_edge=False, header_style="bold")
+        for name, is_number in zip(answer.names, answer.numeric, strict=True):
+            table.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*row)
+    console.print(table)
     more = ", and more: --csv gives all" if next(answer.rows, []) else ""
     typer.echo(f"{len(shown):,} row{'' if len(shown) == 1 else 's'}{more}")
 

@@ -229,6 +229,12 @@ def test_sql_prints_a_table_or_csv(type_: Type, done: tuple[Path, dict[str, str]
     assert read == [["text", "amount", "nothing", "tag"], ['a,"b', "1.50", "", "[red]"]]
 
 
+def test_sql_prints_rows_too_wide_for_the_terminal_as_blocks(type_: Type, done: tuple[Path, dict[str, str]]) -> None:
+    said = type_("sql", "from marts.traffic_totals limit 1", "--home", done[0])
+    (line,) = [line for line in said.out.splitlines() if "engaged_session_n" in line]
+    assert line.split("│")[1].strip().isdigit()
+
+
 def test_sql_keeps_the_order_and_gives_csv_whole(type_: Type, done: tuple[Path, dict[str, str]]) -> None:
     query = "select i from range(2500) as t(i) order by i desc"
     out = type_("sql", query, "--csv", "--home", done[0]).out.split()
