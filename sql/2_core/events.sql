@@ -122,7 +122,7 @@ select
     coalesce(a.is_bot, false) or e.is_nameless or w.kind is not null as is_bot,
     case when a.is_bot then a.bot_kind when e.is_nameless then 'script' else w.kind end as bot_kind,
     case when a.is_bot then a.bot_rule when e.is_nameless then 'empty user agent' else w.bot_rule end as bot_rule,
-    e.told.engaged_ms as engaged_ms,
+    case when isfinite(e.told.engaged_ms) and e.told.engaged_ms >= 0 then e.told.engaged_ms end as engaged_ms,
     e.told.ping as is_ping,
     e.properties
 from placed as e

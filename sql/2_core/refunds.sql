@@ -49,7 +49,7 @@ select
     r.event_at as refunded_at,
     r.date,
     coalesce(
-        cast(coalesce(r.revenue, r.total - coalesce(r.tax, 0) - coalesce(r.shipping, 0), r.value) * r.rate as decimal(18, 4)),
+        try_cast(coalesce(r.revenue, r.total - coalesce(r.tax, 0) - coalesce(r.shipping, 0), r.value) * r.rate as decimal(18, 4)),
         case when coalesce(r.revenue, r.total, r.value) is null then o.revenue_amt end
     ) as refund_amt,
     r.is_bot,
