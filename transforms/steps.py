@@ -58,5 +58,5 @@ def matches(step: Step, name: str) -> tuple[str, dict[str, Any]]:
 
 
 def property_path(name: str) -> str:
-    """The JSON path of a property by its name, whatever stands in the name."""
-    return '$."' + name.replace('"', '\\"') + '"'
+    """The JSON pointer (RFC 6901) of a property by its name, whatever stands in the name."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
