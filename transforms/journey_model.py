@@ -21,9 +21,7 @@ def fill(run: Run) -> int:
     if run.whole:
         names = [journey.name for journey in run.definitions.journeys]
         for table in (EDGES, PATHS):
-            run.warehouse.execute(
-                f"delete from {table} where journey not in (select unnest(cast($names as varchar[])))", {"names": names}
-            )
+            run.forget(table, "journey not in (select unnest(cast($names as varchar[])))", {"names": names})
     run.touched("date", "touched_days", "select date_diff('day', date '1970-01-01', date) from core.placements")
     return sum(_fill(run, journey) for journey in run.definitions.journeys)
 
@@ -122,7 +120,7 @@ def _session_nodes(run: Run, journey: Journey) -> pl.DataFrame:
             h.session_no as unit_id,
             s.date,
             epoch_us(h.event_at) as at,
-            case when e.is_page then e.path else e.name end as node,
+            case when e.is_page then coalesce(e.path, e.name) else e.name end as node,
             {condition["start"]} as is_start,
             {condition["end"]} as is_end,
             epoch_us(c.converted_at) as converted_at,
@@ -145,7 +143,7 @@ def _person_nodes(run: Run, journey: Journey) -> pl.DataFrame:
         with lines as (
             select
                 p.person_id as unit_id, p.date, p.event_at, e.seq, e.event_id, e.source, e.event_no,
-                case when e.is_page then e.path else e.name end as node,
+                case when e.is_page then coalesce(e.path, e.name) else e.name end as node,
                 {condition["node"]} as is_node,
                 {condition["start"]} as is_start,
                 {condition["end"]} as is_end,

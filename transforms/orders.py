@@ -12,7 +12,7 @@ def settle(run: Run) -> int:
     warehouse = run.warehouse
     if run.whole:
         for table in ("core.orders", "core.order_lines", "core.refunds"):
-            warehouse.execute(f"delete from {table}")
+            run.forget(table)
     run.touched(
         "order",
         "touched_orders",
@@ -84,6 +84,11 @@ def _first_orders(run: Run) -> None:
         from core.orders
         where person_id in (select person_id from buyers)
         """
+    )
+    run.note_changed(
+        "core.orders",
+        "select o.date from core.orders as o inner join first_orders as f on o.event_no = f.event_no "
+        "where o.is_first <> f.is_first",
     )
     run.warehouse.execute(
         "update core.orders as o set is_first = f.is_first from first_orders as f "

@@ -9,7 +9,7 @@ def know(run: Run) -> int:
     """Make the touched persons again; mark the dates on which somebody is, or was, new."""
     warehouse = run.warehouse
     if run.whole:
-        warehouse.execute("delete from core.persons")
+        run.forget("core.persons")
     run.touched("person", "touched_persons", "select person_id from core.placements")
     rows = run.replace(
         "core.persons",

@@ -26,11 +26,9 @@ NUMBER = {
 def fill(run: Run) -> int:
     """Make the touched persons' entries of every retention again, and the cells in which old or new ones fall."""
     if run.whole:
-        run.warehouse.execute(f"delete from {ENTRIES}")
+        run.forget(ENTRIES)
         names = [retention.name for retention in run.definitions.retentions]
-        run.warehouse.execute(
-            f"delete from {CELLS} where retention not in (select unnest(cast($names as varchar[])))", {"names": names}
-        )
+        run.forget(CELLS, "retention not in (select unnest(cast($names as varchar[])))", {"names": names})
     run.touched("person", "touched_persons", "select person_id from core.placements")
     return sum(_fill(run, retention) for retention in run.definitions.retentions)
 
@@ -55,7 +53,8 @@ def _facts(run: Run, retention: Retention) -> pl.DataFrame:
     values |= bound
     value = "1.0"
     if retention.value != "count":
-        value = "coalesce(try_cast(json_extract_string(e.properties, $value_path) as double), 0.0)"
+        said = "try_cast(json_extract_string(e.properties, $value_path) as double)"
+        value = f"case when isfinite({said}) then {said} else 0.0 end"
         values["value_path"] = property_path(retention.value.removeprefix("sum(").removesuffix(")"))
     breakdown = "cast(null as varchar)"
     if retention.breakdown:

@@ -82,12 +82,18 @@ class Run:
             self._restate(table, key)
         return rows
 
-    def note_changed(self, table: str, rows: str) -> None:
+    def forget(self, table: str, scope: str = "true", values: dict[str, Any] | None = None) -> None:
+        """Delete the rows of `table` that `scope` selects; their dates are noted for the next publication."""
+        self.note_changed(table, f"select * from {table} where {scope}", values)
+        self.warehouse.execute(f"delete from {table} where {scope}", values)
+
+    def note_changed(self, table: str, rows: str, values: dict[str, Any] | None = None) -> None:
         """Note the dates of `rows` (a query with the table's own date column) for the next publication."""
         column = date_column(self.warehouse, table)
         self.warehouse.execute(
             f"insert into meta.changed select distinct '{table}', {column or 'cast(null as date)'} from ({rows}) "
-            f"except select table_name, date from meta.changed"
+            f"except select table_name, date from meta.changed",
+            values,
         )
 
     def _restate(self, table: str, key: str) -> None:

@@ -10,7 +10,7 @@ def count(run: Run) -> int:
     """Make the touched local dates again, and the weeks and months that hold them."""
     warehouse = run.warehouse
     if run.whole:
-        warehouse.execute("delete from core.visitor_days")
+        run.forget("core.visitor_days")
     run.touched("date", "touched_days", "select date_diff('day', date '1970-01-01', date) from core.placements")
     values = {"timezone": run.definitions.site.timezone, "horizon": run.horizon}
     warehouse.execute(
