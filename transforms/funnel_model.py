@@ -24,11 +24,10 @@ AFFECTED = """(
 
 def fill(run: Run) -> int:
     """Make the touched persons' attempts of every funnel again, and the cells in which old or new ones fall."""
-    warehouse = run.warehouse
     if run.whole:
-        warehouse.execute(f"delete from {ATTEMPTS}")
+        run.forget(ATTEMPTS)
         names = [funnel.name for funnel in run.definitions.funnels]
-        warehouse.execute(f"delete from {STEPS} where funnel not in (select unnest($names))", {"names": names})
+        run.forget(STEPS, "funnel not in (select unnest(cast($names as varchar[])))", {"names": names})
     run.touched("person", "touched_persons", "select person_id from core.placements")
     return sum(_fill(run, funnel) for funnel in run.definitions.funnels)
 
@@ -44,7 +43,15 @@ def _fill(run: Run, funnel: Funnel) -> int:
     }
     if funnel.entry_period == "all":
         values["first_date"] = first_date(run)
-    first_step, first_values = matches(funnel.steps[0], "first")
+    # With steps in any order the first event that matches one of them begins the attempt.
+    begins = funnel.steps if funnel.order == "any" else funnel.steps[:1]
+    conditions: list[str] = []
+    begin_values: dict[str, Any] = {}
+    for number, step in enumerate(begins):
+        condition, bound = matches(step, f"begin_{number}")
+        conditions.append(condition)
+        begin_values |= bound
+    is_begin = _any(conditions)
     # Time alone closes an attempt, and lets another begin to count in a funnel over all time.
     warehouse.execute(
         f"""
@@ -64,9 +71,9 @@ def _fill(run: Run, funnel: Funnel) -> int:
             select distinct p.person_id from core.placements as p
             inner join core.events as e on p.event_no = e.event_no
             left join core.sessions as s on p.session_no = s.session_no
-            where p.event_at > $before - $window and p.event_at <= $horizon - $window and {first_step}
+            where p.event_at > $before - $window and p.event_at <= $horizon - $window and {is_begin}
             """,
-            {**values, **first_values, "before": run.horizon_before},
+            {**values, **begin_values, "before": run.horizon_before},
         )
     found = attempts(_facts(run, funnel), funnel, horizon_us=_us(run))
     with warehouse.frames(
@@ -97,7 +104,7 @@ def _begin_again(run: Run, values: dict[str, Any]) -> None:
     """A funnel over all time begins at the first date with data: where that moved, all its persons are walked again."""
     stale = "funnel = $funnel and period_start <> $first_date"
     if run.warehouse.value(f"select count(*) from {ATTEMPTS} where {stale}", values):
-        run.warehouse.execute(f"delete from {STEPS} where {stale}", values)
+        run.forget(STEPS, stale, values)
         run.warehouse.execute("insert into funnel_persons select distinct person_id from core.placements")
 
 

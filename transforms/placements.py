@@ -18,7 +18,7 @@ def place(run: Run) -> int:
     warehouse = run.warehouse
     if run.whole:
         for table in ("core.placements", "core.sessions", "core.identities"):
-            warehouse.execute(f"delete from {table}")
+            run.forget(table)
     run.touched("device", "touched_devices", "select device_id from core.events")
     event_n = warehouse.value("select count(*) from core.events where device_id in (select key from touched_devices)")
     shards = 1 + event_n // SHARD_EVENTS
@@ -62,6 +62,11 @@ def _place_shard(run: Run, shard: int, shards: int) -> int:
     moved = "select * from old_placements union all select * from new_placements"
     changed = "select * from old_sessions union all select * from new_sessions"
     run.mark("person", f"select person_id from ({moved}) union select person_id from ({changed})")
+    # Funnels and retention may read a session's columns beside the events of any person in it.
+    run.mark(
+        "person",
+        f"select person_id from placed where session_no in (select session_no from ({changed}))",
+    )
     run.mark("date", f"select {as_key('date')} from ({moved}) union select {as_key('date')} from ({changed})")
     # A session that changed its channel, device or flag takes its events' dates along.
     run.mark(
