@@ -203,6 +203,7 @@ def build(
     """
     hashes = _hashes(definitions, rules.load(warehouse, rules_folder) + agents.lists())
     run = _resume(warehouse, definitions, key, hashes, progress)
+    is_resumed = run is not None
     if run is None:
         with warehouse.transaction():
             run = _plan(warehouse, definitions, key, hashes, progress, now=now, full=full, since=since, until=until)
@@ -226,6 +227,19 @@ def build(
             warehouse.execute(f"delete from {table} where build_id <= $oldest", {"oldest": run.build_id - KEPT_BUILDS})
         warehouse.execute("update meta.builds set finished_at = $now where build_id = $id", {"now": now, **build_id})
     steps = warehouse.execute("select model, rows_n, seconds from meta.steps where build_id = $id", build_id)
+    if is_resumed and (full or since or until):
+        # What was asked for now is none of the interrupted build's plan.
+        return build(
+            warehouse,
+            definitions,
+            key=key,
+            now=now,
+            full=full,
+            since=since,
+            until=until,
+            progress=progress,
+            rules_folder=rules_folder,
+        )
     return Built(run.build_id, _new_events(run), run.horizon, tuple(steps))
 
 
