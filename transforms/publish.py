@@ -31,10 +31,16 @@ UNPUBLISHED = INTERNAL | {
 }
 EVENT_COLUMNS = (
     "event_id, source, type, name, event_at, ts_rule, date, received_at, host, path, referrer_host, utm_source, "
-    "utm_medium, utm_campaign, country, is_page, is_bearing, is_bot, bot_kind, bot_rule, engaged_ms, properties"
+    "utm_medium, utm_campaign, country, is_page, is_bearing, is_bot, bot_kind, bot_rule, engaged_ms"
 )
+# An alias call names the device that it ties to a customer: that id stays at home.
+PUBLIC_PROPERTIES = """case
+    when e.type <> 'track' and json_exists(e.properties, '$.previous_id')
+        then json_merge_patch(e.properties, '{"previous_id": null}')
+    else e.properties
+end as properties"""
 EVENTS = f"""
-select {", ".join(f"e.{name}" for name in EVENT_COLUMNS.split(", "))}, p.person_id, s.session_id
+select {", ".join(f"e.{name}" for name in EVENT_COLUMNS.split(", "))}, {PUBLIC_PROPERTIES}, p.person_id, s.session_id
 from core.events as e
 inner join core.placements as p on e.event_no = p.event_no
 left join core.sessions as s on p.session_no = s.session_no
@@ -104,7 +110,8 @@ def publish(
     }
     published = [table for table in tables().values() if table.schema != "raw" and table.full_name not in UNPUBLISHED]
     _describe(warehouse, published, values)
-    files = _write_parquet(warehouse, home / "marts", published, whole=not last, progress=progress)
+    whole = not last or last[0][1] != version or not (home / "marts").exists()
+    files = _write_parquet(warehouse, home / "marts", published, whole=whole, progress=progress)
     rows = _write_file(warehouse, bi, published, values, progress)
     # Noted last: after a crash before this, the next publication does it all again.
     with warehouse.transaction():
