@@ -123,6 +123,19 @@ class Told:
         }
 
 
+@dataclass(frozen=True)
+class Said:
+    """An event with columns of raw.events of its own, beside those that `Told` gives."""
+
+    number: int
+    minute: int
+    columns: dict[str, Any]
+
+    def row(self) -> dict[str, Any]:
+        told = Told(self.number, 0, None, self.minute, len(EVENTS), 0, 0, 0, None, "local")
+        return told.row() | self.columns
+
+
 @st.composite
 def events(draw: st.DrawFn, most: int = 40) -> list[Told]:
     """Events of few devices, customers and days, so that they meet: ties, logins, late sessions, programs."""
@@ -154,7 +167,7 @@ def warehouse_in_memory() -> Warehouse:
     return open_warehouse(None, threads=1)
 
 
-def land(warehouse: Warehouse, batch: Sequence[Told], landed_at: datetime) -> None:
+def land(warehouse: Warehouse, batch: Sequence[Told | Said], landed_at: datetime) -> None:
     """Put a batch into raw.* as landing does, with the next numbers."""
     last = warehouse.value("select coalesce(max(last_event_no), 0) from raw.landings")
     landing_id = warehouse.value("select coalesce(max(landing_id), 0) + 1 from raw.landings")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from contextlib import suppress
 from dataclasses import replace
@@ -14,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tests.transforms.histories import DEFINITIONS, EVENTS, START, Told, events, land, warehouse_in_memory
-from transforms.definitions import Sessions
+from tests.transforms.histories import DEFINITIONS, EVENTS, START, Said, Told, events, land, warehouse_in_memory
+from transforms.definitions import DAY_US, Definitions, Funnel, Journey, Retention, Sessions, Step
 from transforms.flow import MODELS, build, preview
 from warehouse import Warehouse
 
@@ -138,3 +139,95 @@ def test_a_preview_changes_nothing_and_names_the_dates() -> None:
     assert (found.events_n, [str(day) for day in found.dates]) == (1, ["2026-03-21"])
     assert warehouse.value("select count(*) from meta.builds") == 0
     assert warehouse.value("select count(*) from core.events") == 0
+
+
+def grown_and_fresh(definitions: Definitions, batches: list[tuple[list[Said], timedelta]]) -> tuple[Warehouse, ...]:
+    """The same events built batch by batch, and at once at the end."""
+    grown, fresh = warehouse_in_memory(), warehouse_in_memory()
+    for batch, after in batches:
+        land(grown, batch, START + after)
+        build(grown, definitions, key=KEY, now=START)
+    land(fresh, [said for batch, _ in batches for said in batch], START + batches[-1][1])
+    build(fresh, definitions, key=KEY, now=START)
+    return grown, fresh
+
+
+def track(number: int, minute: int, name: str, **columns: Any) -> Said:
+    return Said(number, minute, {"type": "track", "name": name, **columns})
+
+
+def test_a_late_page_gives_its_channel_to_all_persons_of_the_session() -> None:
+    steps = Step(event="A"), Step(event="B")
+    definitions = Definitions(
+        funnels=(Funnel("f", steps, breakdown="channel"),),
+        retentions=(Retention("r", steps[0], steps[0], intervals=1, breakdown="channel"),),
+    )
+    early = [
+        track(1, 0, "A", user_id="u1"),
+        Said(2, 5, {"user_id": "u2", "referrer": "https://www.google.com/"}),
+        track(3, 6, "B", user_id="u3"),
+    ]
+    late = Said(4, 1, {"user_id": "u2", "context": '{"campaign": {"source": "news", "medium": "email"}}'})
+    grown, fresh = grown_and_fresh(definitions, [(early, timedelta(days=9)), ([late], timedelta(days=9))])
+    assert_same(grown, fresh)
+    assert grown.execute("select breakdown_value from marts.funnel_attempts") == [("Email",)]
+
+
+def test_time_begins_attempts_at_any_step_of_a_funnel_without_order() -> None:
+    funnel = Funnel("f", (Step(event="A"), Step(event="B")), order="any", entry_period="all", window_us=DAY_US)
+    first, later = track(1, 0, "B"), Said(2, 60, {"anonymous_id": "another"})
+    grown, fresh = grown_and_fresh(
+        Definitions(funnels=(funnel,)), [([first], timedelta(hours=2)), ([later], timedelta(days=4))]
+    )
+    assert_same(grown, fresh)
+    assert grown.value("select count(*) from marts.funnel_attempts") == 1
+
+
+@pytest.mark.parametrize("name", ["Order Completed", "Order Refunded"])
+def test_an_amount_beyond_all_money_is_unknown_and_stops_nothing(name: str) -> None:
+    warehouse = warehouse_in_memory()
+    amounts = '{"order_id": "1", "total": 99999999999999, "tax": -99999999999999, "discount": 1}'
+    land(warehouse, [track(1, 0, name, properties=amounts)], START + timedelta(days=1))
+    build(warehouse, Definitions(), key=KEY, now=START)
+    amount = "(select revenue_amt from core.orders union all select refund_amt from core.refunds)"
+    assert warehouse.execute(f"select * from {amount}") == [(None,)]
+
+
+@pytest.mark.parametrize("value", ['"NaN"', '"Infinity"', "-5"])
+def test_engaged_time_that_is_no_time_is_unknown(value: str) -> None:
+    warehouse = warehouse_in_memory()
+    engaged = track(2, 1, "Engaged", properties=f'{{"engaged_ms": {value}}}')
+    land(warehouse, [Said(1, 0, {}), engaged], START + timedelta(days=1))
+    build(warehouse, Definitions(), key=KEY, now=START)
+    assert warehouse.value("select engaged_visible_ms from core.sessions") is None
+
+
+def test_a_page_without_a_path_that_is_listed_as_an_event_is_a_node_by_its_name() -> None:
+    warehouse = warehouse_in_memory()
+    screen = Said(1, 0, {"type": "screen", "name": "Start", "url": None})
+    land(warehouse, [screen], START + timedelta(days=1))
+    build(warehouse, Definitions(journeys=(Journey("j", events=("*",)),)), key=KEY, now=START)
+    assert warehouse.value("select path from marts.journey_paths") == "Start"
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\", "a.b", "a/b", "a~1b", "$"])
+def test_a_property_may_have_any_name(name: str) -> None:
+    warehouse = warehouse_in_memory()
+    funnel = Funnel("f", (Step(event="A", where={name: 7}), Step(event="B")))
+    land(warehouse, [track(1, 0, "A", properties=json.dumps({name: 7}))], START + timedelta(days=1))
+    build(warehouse, Definitions(funnels=(funnel,)), key=KEY, now=START)
+    assert warehouse.value("select count(*) from marts.funnel_attempts") == 1
+
+
+def test_a_full_build_after_an_interrupted_one_is_full() -> None:
+    warehouse = warehouse_in_memory()
+    land(warehouse, [Said(1, 0, {})], START + timedelta(days=1))
+
+    def interrupt(model: str, *_: int) -> None:
+        if model == "orders":
+            raise Killed
+
+    with suppress(Killed):
+        build(warehouse, DEFINITIONS, key=KEY, now=START, progress=interrupt)
+    build(warehouse, DEFINITIONS, key=KEY, now=START, full=True)
+    assert warehouse.execute("select is_full from meta.builds order by build_id") == [(False,), (True,)]

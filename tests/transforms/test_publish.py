@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
+from msgspec import structs
 
-from tests.transforms.histories import DEFINITIONS, EVENTS, START, Told, land
+from tests.transforms.histories import DEFINITIONS, EVENTS, START, Said, Told, land
+from transforms.definitions import Site
 from transforms.flow import build
 from transforms.publish import Published, PublishError, publish
 from warehouse import Warehouse, open_warehouse
@@ -57,7 +60,7 @@ def warehouse(home: Path) -> Iterator[Warehouse]:
     opened.close()
 
 
-def grow(warehouse: Warehouse, events: list[Told], at: datetime = NOW) -> None:
+def grow(warehouse: Warehouse, events: Sequence[Told | Said], at: datetime = NOW) -> None:
     land(warehouse, events, at)
     build(warehouse, DEFINITIONS, key=KEY, now=at)
 
@@ -200,3 +203,53 @@ def test_older_duckdb_reads_it(warehouse: Warehouse, home: Path, older_duckdb: P
         [older_duckdb, "-c", program, home / "bi.duckdb"], capture_output=True, text=True, check=True, timeout=60
     )
     assert said.stdout.split() == ["2", "True"]
+
+
+def test_a_definition_that_is_gone_is_gone_from_what_is_published(warehouse: Warehouse, home: Path) -> None:
+    grow(warehouse, HISTORY)
+    put_out(warehouse, home)
+    fewer = structs.replace(DEFINITIONS, journeys=DEFINITIONS.journeys[:1], funnels=(), retentions=())
+    build(warehouse, fewer, key=KEY, now=NOW)
+    assert put_out(warehouse, home).changed
+    assert read(home, "select distinct journey from marts.journey_paths") == [("from-home",)]
+    assert read(home, "select count(*) from marts.funnel_steps") == [(0,)]
+    assert not list((home / "marts" / "marts" / "funnel_steps").glob("*"))
+    assert not list((home / "marts" / "marts" / "retention_cells").glob("*"))
+
+
+def test_dates_that_another_time_zone_leaves_empty_have_no_files(warehouse: Warehouse, home: Path) -> None:
+    late = Said(1, 60, {})  # 23:00 UTC
+    land(warehouse, [late], NOW)
+    build(warehouse, structs.replace(DEFINITIONS, site=Site(timezone="UTC")), key=KEY, now=NOW)
+    put_out(warehouse, home)
+    build(warehouse, DEFINITIONS, key=KEY, now=NOW)
+    put_out(warehouse, home)
+    for table in ("core/events", "core/sessions", "core/visitor_days"):
+        assert [part.name for part in (home / "marts" / table).glob("*")] == ["date=2026-03-21"]
+
+
+def test_an_order_that_is_no_longer_the_first_is_written_again(warehouse: Warehouse, home: Path) -> None:
+    grow(warehouse, [told(1, 20, "Order Completed")])
+    put_out(warehouse, home)
+    grow(warehouse, [told(2, 10, "Order Completed")])
+    put_out(warehouse, home)
+    files = home / "marts" / "core" / "orders" / "*" / "*.parquet"
+    firsts = duckdb.execute(f"select order_id from read_parquet('{files}') where is_first").fetchall()
+    assert firsts == [("o2",)]
+
+
+def test_files_that_somebody_removed_come_back_whole(warehouse: Warehouse, home: Path) -> None:
+    grow(warehouse, HISTORY[:5])
+    put_out(warehouse, home)
+    shutil.rmtree(home / "marts")
+    grow(warehouse, HISTORY[5:])
+    put_out(warehouse, home)
+    dates = len({row[0] for row in warehouse.execute("select date from core.events")})
+    assert len(list((home / "marts" / "core" / "events").glob("date=*"))) == dates
+
+
+def test_the_device_that_an_alias_names_stays_at_home(warehouse: Warehouse, home: Path) -> None:
+    properties = '{"previous_id": "secret-device", "plan": "pro"}'
+    grow(warehouse, [Said(1, 0, {"type": "alias", "name": "alias", "user_id": "u1", "properties": properties})])
+    publish(warehouse, home, DEFINITIONS, events_days=60, version="1", now=NOW)
+    assert read(home, "select properties from core.events") == [('{"plan":"pro"}',)]
