@@ -226,10 +226,14 @@ def read_id(value: Json, field: str) -> str | None:
     return value
 
 
+# The models make a row for every date from the first event to the last: one wild clock must not make a million.
+YEARS = range(1900, 2200)
+
+
 def read_time(value: Json, field: str) -> str | None:
     """An ISO 8601 time as UTC text with milliseconds; one without an offset is UTC.
 
-    Raises BrokenEvent: bad_type if it is no text, bad_time if there is no such instant.
+    Raises BrokenEvent: bad_type if it is no text, bad_time if there is no such instant or none in `YEARS`.
     """
     if value is None:
         return None
@@ -237,6 +241,8 @@ def read_time(value: Json, field: str) -> str | None:
         raise BrokenEvent(Reason.BAD_TYPE, f"{field} must be an ISO 8601 text")
     try:
         instant = msgspec.convert(value, datetime)
+        if instant.year not in YEARS:
+            raise BrokenEvent(Reason.BAD_TIME, f"{field} is not between {YEARS[0]} and {YEARS[-1]}")
         if len(value) == 24 and value[23] == "Z" and value[10] == "T":
             return value
         return write_time(instant)

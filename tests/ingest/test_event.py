@@ -75,6 +75,8 @@ def depth_of(value: Any) -> int:
         (track(timestamp="2026-02-30T10:00:00Z"), Reason.BAD_TIME),
         (track(timestamp="yesterday"), Reason.BAD_TIME),
         (track(timestamp="0001-01-01T00:00:00+10:00"), Reason.BAD_TIME),
+        (track(timestamp="0001-01-01T00:00:00.000Z"), Reason.BAD_TIME),
+        (track(timestamp="9999-12-31T23:59:59.000Z"), Reason.BAD_TIME),
         (track(sentAt="2026-13-01T00:00:00Z"), Reason.BAD_TIME),
         (track(timestamp=1763805600000), Reason.BAD_TYPE),
         (b'{"type":"track","event":"A","properties":' + b'{"a":' * 40 + b"1" + b"}" * 41, Reason.TOO_DEEP),
