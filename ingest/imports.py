@@ -25,6 +25,7 @@ from uuid import UUID, uuid5
 from ingest.event import (
     EVENT_BYTES,
     KEPT_BYTES,
+    YEARS,
     BrokenEvent,
     Event,
     Reason,
@@ -206,7 +207,7 @@ def _declined(method: str, target: str, status: int) -> str | None:
 def _read_time(text: str) -> str | None:
     """17/May/2015:10:05:03 +0000 as the log writes times; None if there is no such instant."""
     match = TIME.fullmatch(text)
-    if not match or match[2] not in MONTHS:
+    if not match or match[2] not in MONTHS or int(match[3]) not in YEARS:
         return None
     offset = timedelta(hours=int(match[8]), minutes=int(match[9])) * (1 if match[7] == "+" else -1)
     try:

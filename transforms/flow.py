@@ -227,9 +227,10 @@ def build(
             warehouse.execute(f"delete from {table} where build_id <= $oldest", {"oldest": run.build_id - KEPT_BUILDS})
         warehouse.execute("update meta.builds set finished_at = $now where build_id = $id", {"now": now, **build_id})
     steps = warehouse.execute("select model, rows_n, seconds from meta.steps where build_id = $id", build_id)
-    if is_resumed and (full or since or until):
-        # What was asked for now is none of the interrupted build's plan.
-        return build(
+    built = Built(run.build_id, _new_events(run), run.horizon, tuple(steps))
+    if is_resumed:
+        # What landed meanwhile, and what was asked for now, is none of the interrupted build's plan.
+        following = build(
             warehouse,
             definitions,
             key=key,
@@ -240,7 +241,8 @@ def build(
             progress=progress,
             rules_folder=rules_folder,
         )
-    return Built(run.build_id, _new_events(run), run.horizon, tuple(steps))
+        return following if following and following.models else built
+    return built
 
 
 def _step(run: Run, model: Model, definition_hash: str) -> None:

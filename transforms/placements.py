@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from transforms import channels, identity, sessions
 from transforms.run import Run, as_key
+from transforms.steps import like
 from warehouse import Warehouse
 
 SHARD_EVENTS = 4_000_000  # events held in memory at once
@@ -27,7 +29,7 @@ def place(run: Run) -> int:
 
 
 def _place_shard(run: Run, shard: int, shards: int) -> int:
-    warehouse, site = run.warehouse, run.definitions.site
+    warehouse = run.warehouse
     warehouse.execute(
         """
         create or replace temp table touched_events as
@@ -40,12 +42,12 @@ def _place_shard(run: Run, shard: int, shards: int) -> int:
         """,
         {"shards": shards, "shard": shard},
     )
+    _name_key_events(run, "select name from touched_events")
     _walk(run)
     _hit_channels(warehouse)
     values = {
         "gap": timedelta(microseconds=run.definitions.sessions.gap_us),
         "horizon": run.horizon,
-        "key_events": list(site.key_events),
         "heartbeat_s": HEARTBEAT_S,
         "min_visit_s": MIN_VISIT_S,
         "shards": shards,
@@ -136,7 +138,7 @@ def _walk(run: Run) -> None:
             create or replace temp table placed as
             select
                 p.event_no, e.event_at, e.date, e.source, e.device_id, p.person_id, p.owner_rule, p.session_no,
-                e.is_page, e.name in (select unnest($key_events)) as is_key,
+                e.is_page, e.name in (select name from key_names) as is_key,
                 coalesce(e.id_kind = 'daily', false) as is_daily,
                 cast(p.order_no as bigint) as order_no,
                 case
@@ -147,8 +149,20 @@ def _walk(run: Run) -> None:
             from _placed as p
             inner join touched_events as e on p.event_no = e.event_no
             """,
-            {"key_events": list(run.definitions.site.key_events)},
         )
+
+
+def _name_key_events(run: Run, names: str, values: dict[str, Any] | None = None) -> None:
+    """Temp table key_names: of the names that a query gives those that [site] key_events names."""
+    run.warehouse.execute(
+        rf"""
+        create or replace temp table key_names as
+        select distinct n.name
+        from ({names}) as n
+        inner join (select unnest(cast($key_events as varchar[])) as pattern) as k on n.name like k.pattern escape '\'
+        """,
+        {**(values or {}), "key_events": [like(name) for name in run.definitions.site.key_events]},
+    )
 
 
 def _hit_channels(warehouse: Warehouse) -> None:
@@ -164,21 +178,18 @@ def _hit_channels(warehouse: Warehouse) -> None:
 def _place_deviceless(run: Run) -> int:
     """Events without anonymous id belong to the customer they name, else to nobody; they are in no session."""
     warehouse = run.warehouse
-    values = {
-        "after": 0 if run.whole else run.after,
-        "upto": run.upto,
-        "key_events": list(run.definitions.site.key_events),
-    }
+    values = {"after": 0 if run.whole else run.after, "upto": run.upto}
+    new = "from core.events where event_no > $after and event_no <= $upto and device_id is null"
+    _name_key_events(run, f"select name {new}", values)
     warehouse.execute(
-        """
+        f"""
         create or replace temp table new_placements as
         select
             event_no, event_at, date, source, cast(null as bigint) as device_id, user_person_id as person_id,
             case when user_person_id is null then 'nobody' else 'own' end as owner_rule,
-            cast(null as bigint) as session_no, is_page, name in (select unnest($key_events)) as is_key,
+            cast(null as bigint) as session_no, is_page, name in (select name from key_names) as is_key,
             false as is_daily, is_bot
-        from core.events
-        where event_no > $after and event_no <= $upto and device_id is null
+        {new}
         """,
         values,
     )

@@ -84,7 +84,7 @@ def publish(
 
     Of core.events and core.sessions bi.duckdb holds the last `events_days` local dates up to the horizon; Parquet
     holds all, and only files of dates that changed are written. Does nothing when nothing changed since the last
-    publication by this `version`. Raises PublishError when no build is finished.
+    publication by this `version` and with these settings. Raises PublishError when no build is finished.
     """
     started = time.perf_counter()
     build_id = warehouse.value("select max(build_id) from meta.builds where finished_at is not null")
@@ -95,9 +95,10 @@ def publish(
             "There is nothing to publish yet: land events first ('footfall land'), then 'footfall build'."
         )
     bi = home / "bi.duckdb"
-    last = warehouse.execute("select build_id, version from meta.publications order by published_at desc limit 1")
+    settings = f"{version}, {events_days} days, {definitions.site}"
+    last = warehouse.execute("select build_id, settings from meta.publications order by build_id desc limit 1")
     is_changed = warehouse.value("select count(*) from meta.changed") > 0
-    if last and last[0][1] == version and bi.exists() and not is_changed:
+    if last and last[0][1] == settings and bi.exists() and not is_changed:
         return Published(False, last[0][0], 0, 0, 0, time.perf_counter() - started)
     values = {
         "build_id": build_id,
@@ -110,15 +111,16 @@ def publish(
     }
     published = [table for table in tables().values() if table.schema != "raw" and table.full_name not in UNPUBLISHED]
     _describe(warehouse, published, values)
-    whole = not last or last[0][1] != version or not (home / "marts").exists()
+    whole = not last or last[0][1] != settings or not (home / "marts").exists()
     files = _write_parquet(warehouse, home / "marts", published, whole=whole, progress=progress)
     rows = _write_file(warehouse, bi, published, values, progress)
     # Noted last: after a crash before this, the next publication does it all again.
     with warehouse.transaction():
         warehouse.execute("delete from meta.changed")
+        warehouse.execute("delete from meta.publications where build_id = $build", {"build": build_id})
         warehouse.execute(
-            "insert into meta.publications select $build, $now, $version",
-            {"build": build_id, "now": now, "version": version},
+            "insert into meta.publications select $build, $now, $settings",
+            {"build": build_id, "now": now, "settings": settings},
         )
     return Published(True, build_id, len(published), rows, files, time.perf_counter() - started)
 

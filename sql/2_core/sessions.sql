@@ -97,7 +97,7 @@ gathered as (
         arg_min(date, order_no) filter (where is_bearing) as date,
         count(*) as event_n,
         count(*) filter (where is_page) as page_view_n,
-        count(*) filter (where name in (select unnest($key_events))) as key_event_n,
+        count(*) filter (where name in (select name from key_names)) as key_event_n,
         count(*) filter (where is_interactive and is_bearing) as interactive_n,
         arg_min(path, order_no) filter (where is_page) as entry_path,
         arg_max(path, order_no) filter (where is_page) as exit_path,

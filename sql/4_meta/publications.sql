@@ -5,5 +5,5 @@
 create table if not exists meta.publications (
     build_id bigint not null, -- the build that was published
     published_at timestamp not null, -- clock, UTC
-    version varchar not null -- version of footfall
+    settings varchar not null -- version of footfall, and the settings that decide what is published
 );

@@ -231,3 +231,12 @@ def test_a_full_build_after_an_interrupted_one_is_full() -> None:
         build(warehouse, DEFINITIONS, key=KEY, now=START, progress=interrupt)
     build(warehouse, DEFINITIONS, key=KEY, now=START, full=True)
     assert warehouse.execute("select is_full from meta.builds order by build_id") == [(False,), (True,)]
+
+
+def test_key_events_are_globs() -> None:
+    warehouse = warehouse_in_memory()
+    told = [Told(number, 0, None, 600 + number, kind, 0, 0, 1, None, "local") for number, kind in enumerate((2, 3, 0))]
+    land(warehouse, told, START + timedelta(days=9))
+    globs = structs.replace(DEFINITIONS, site=structs.replace(DEFINITIONS.site, key_events=("Order *",)))
+    build(warehouse, globs, key=KEY, now=START)
+    assert warehouse.value("select key_event_n from core.sessions") == 2
