@@ -1,0 +1,274 @@
+"""The shop's website: real pages on 127.0.0.1, the tracker in them, so that a stranger can see himself visit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from html import escape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from string import Template
+from threading import Thread
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from demo.shop import BY_CATEGORY, CATEGORIES, GUIDES, HELP, PRODUCTS, Product, title
+
+HOST = "127.0.0.1"
+PAGES = Path(__file__).parent / "pages"
+ASSETS = {
+    "/shop.css": "text/css; charset=utf-8",
+    "/shop.js": "text/javascript; charset=utf-8",
+    "/art.svg": "image/svg+xml",
+}
+BY_PATH = {product.path: product for product in PRODUCTS}
+LOVED = sorted(PRODUCTS, key=lambda product: (product.number * 7) % len(PRODUCTS))  # as POPULARITY weighs them
+
+LEADS = {
+    "desks": "Solid tops, honest legs. All of them come flat and stand in twenty minutes.",
+    "chairs": "For an hour, for a day, for the corner with the books.",
+    "lamps": "Light that stays on the page and out of the eyes.",
+    "storage": "Shelves, racks and drawers for what has no place yet.",
+    "kitchen": "Few tools that do much, and last.",
+    "textiles": "Wool, linen and cotton in colours that do not shout.",
+}
+MATERIALS = {
+    "desks": ("Oiled oak", "steel feet", "140 × 70 × 74 cm", "38 kg"),
+    "chairs": ("Beech and wool", "felt glides", "52 × 54 × 81 cm", "6.4 kg"),
+    "lamps": ("Powder-coated steel", "textile cable", "42 cm high", "1.9 kg"),
+    "storage": ("Ash", "brass screws", "80 × 30 × 180 cm", "14 kg"),
+    "kitchen": ("Carbon steel and walnut", "no coating", "28 cm", "1.2 kg"),
+    "textiles": ("New wool", "woven in Tilburg", "130 × 180 cm", "0.9 kg"),
+}
+VOICES = (
+    ("Looks better every month. The top has a few rings by now, and we like them.", "Marijke, Zwolle"),
+    ("One screw was missing. I wrote on Tuesday and had it on Thursday, with two spare ones.", "Jonas, Bremen"),
+    ("Smaller than I thought, but the measures were on the page. My own fault. It stays.", "Amélie, Lille"),
+)
+ARTICLES = {
+    "ergonomic-desk": ("desks", "Sit, let your arms hang, bend them: that is the height. For most people it lies between "
+                       "68 and 74 centimetres, and hardly ever at the 76 that the shops sell.|A screen wants to stand an "
+                       "arm's length away, its upper edge at the height of your eyes. A pile of books does it.|The best "
+                       "posture is the next one. Stand up for every telephone call, and nobody needs to remind you."),
+    "small-kitchen": ("kitchen", "Put away what you have not touched for a year. Half of a small kitchen is full of it.|"
+                      "One heavy pan, one knife that is sharp, one board that does not slip: with these you cook nine "
+                      "meals of ten.|Hang things. Walls are the only room that a small kitchen has left."),
+    "light-for-reading": ("lamps", "Light for reading comes from the side, from above your shoulder, and from nowhere "
+                          "else.|Four hundred lumens are enough when they fall on the page. Warm white tires nobody; "
+                          "what tires is the dark room around it, so let a second lamp burn.|If you see the bulb, the "
+                          "lamp hangs too high."),
+    "wood-care": ("storage", "Wood drinks. Give it oil before it is thirsty, thin and often rather than thick and once.|"
+                  "A ring from a glass goes with a warm iron and a cloth between. A deep scratch goes with a walnut, "
+                  "rubbed along the grain.|Sun turns oak golden and walnut pale. Move the vase now and then."),
+    "delivery": ("storage", "We send on every working day before four; most parcels arrive after two days.|Large things "
+                 "come by van. The driver calls half an hour ahead and carries them up.|From €75 delivery is free, below "
+                 "it costs €4.95."),
+    "returns": ("textiles", "You have thirty days. Send it back as it came, in its box if you can.|Tell us why if you "
+                "like: we read every line.|Your money is back within three working days after the parcel."),
+    "contact": ("chairs", "Write to us, and somebody who has built the thing will answer.|In Utrecht you may sit on all "
+                "chairs, from Tuesday to Saturday, ten to six.|As this is a demo, nobody will be there."),
+}  # fmt: skip
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template((PAGES / name).read_text(encoding="utf-8"))
+
+
+def _price(cents: int) -> str:
+    return f"€{cents / 100:,.2f}"
+
+
+def _tone(product: Product) -> str:
+    return f"tone-{product.number % 6}"
+
+
+def _art(symbol: str, tone: str) -> str:
+    return f'<svg class="art {tone}" aria-hidden="true"><use href="/art.svg#{symbol}"></use></svg>'
+
+
+def _cards(products: Iterable[Product]) -> str:
+    return "\n".join(
+        f'<a class="card" href="{product.path}" data-cents="{product.cents}">{_art(product.category, _tone(product))}'
+        f"<b>{product.name}</b><span>{_price(product.cents)}</span></a>"
+        for product in products
+    )
+
+
+def _line(product: Product) -> str:
+    """What the basket needs to know of a product."""
+    return json.dumps(
+        {
+            "id": f"p{product.number}",
+            "name": product.name,
+            "category": product.category,
+            "cents": product.cents,
+            "path": product.path,
+            "tone": _tone(product),
+        }
+    )
+
+
+class Shop:
+    """Makes the pages. `collector` is the address whose /footfall.js they load, under `write_key`."""
+
+    def __init__(self, collector: str, write_key: str) -> None:
+        self.collector = collector
+        self.write_key = write_key
+        self.policy = "; ".join(
+            (
+                "default-src 'none'",
+                f"script-src 'self' {collector}",
+                f"connect-src {collector}",
+                "style-src 'self'",
+                "img-src 'self'",
+                "form-action 'self'",
+                "base-uri 'none'",
+                "frame-ancestors 'none'",
+            )
+        )
+
+    def page(self, path: str, query: str = "") -> tuple[int, str]:
+        """Status and HTML of a path; of the query only `q` counts, the words that are searched for."""
+        words = parse_qs(query).get("q", [""])[0].strip()[:100]
+        here = path.rstrip("/") or "/"
+        last = here.rpartition("/")[2]
+        if here == "/":
+            tiles = "\n".join(
+                f'<a href="/category/{name}">{_art(name, f"tone-{at}")}{name.title()}</a>'
+                for at, name in enumerate(CATEGORIES)
+            )
+            return 200, self._frame(here, "home", tiles=tiles, cards=_cards(LOVED[:8]))
+        if here in BY_PATH:
+            return 200, self._product(BY_PATH[here])
+        if here.startswith("/category/") and last in CATEGORIES:
+            return 200, self._list(here, last.title(), LEADS[last], BY_CATEGORY[last])
+        if here == "/search":
+            found = [each for each in PRODUCTS if words.lower() in f"{each.name} {each.category}".lower()]
+            lead = f"{len(found)} of {len(PRODUCTS)} things fit." if words else "What are you looking for?"
+            return 200, self._list(here, f"Search: {words}" if words else "Search", lead, found, words)
+        if here in (*GUIDES, *HELP):
+            category, text = ARTICLES[last]
+            paragraphs = "\n".join(f"<p>{escape(each)}</p>" for each in text.split("|"))
+            heading = last.replace("-", " ").capitalize()
+            more = {"category": category, "category_name": f"See our {category}"}
+            return 200, self._frame(here, "article", heading=heading, paragraphs=paragraphs, **more)
+        if here in ("/cart", "/checkout", "/checkout/thanks", "/account/login"):
+            return 200, self._frame(here, {"login": "login", "thanks": "thanks"}.get(last, last))
+        return 404, self._frame(here, "missing")
+
+    def _product(self, product: Product) -> str:
+        related = [each for each in (*BY_CATEGORY[product.category], *PRODUCTS) if each is not product]
+        wood, detail, size, weight = MATERIALS[product.category]
+        facts = {"Material": f"{wood}, {detail}", "Size": size, "Weight": weight, "Made in": "Utrecht",
+                 "Number": f"FH-{1000 + product.number}"}  # fmt: skip
+        reviews = VOICES[product.number % 3 :] + VOICES[: product.number % 3]
+        name = product.name.lower()
+        return self._frame(
+            product.path,
+            "product",
+            f"data-product='{escape(_line(product))}'",
+            name=product.name,
+            category=product.category,
+            category_name=product.category.title(),
+            tone=_tone(product),
+            price=_price(product.cents),
+            review_n=str(8 + product.number * 13 % 40),
+            blurb=f"{LEADS[product.category]} The {name} is one of the things that we would keep ourselves.",
+            first=f"We drew the {name} for our own workshop, used it for two winters, and changed what got in the way. "
+            "What is left is simple on purpose: nothing on it is glued that you may want to open, and every part has a "
+            "number.",
+            second=f"{wood}, {detail}. No two are quite alike. It comes with one tool, and needs no other; what you do "
+            "not need of the packing, the driver takes back.",
+            facts="".join(f"<tr><th>{key}</th><td>{text}</td></tr>" for key, text in facts.items()),
+            reviews="".join(f"<blockquote><p>{text}</p><footer>{who}</footer></blockquote>" for text, who in reviews),
+            cards=_cards(related[:4]),
+        )
+
+    def _list(self, path: str, heading: str, lead: str, products: Iterable[Product], words: str = "") -> str:
+        products = list(products)
+        return self._frame(
+            path,
+            "list",
+            f'data-query="{escape(words)}"' if words else "",
+            words=words,
+            heading=escape(heading),
+            lead=escape(lead),
+            cards=_cards(products),
+            none_hidden="hidden" if products or not words else "",
+        )
+
+    def _frame(self, path: str, kind: str, data: str = "", words: str = "", **values: str) -> str:
+        menu = "\n".join(
+            f'<a href="/category/{name}"{" aria-current=page" if path == f"/category/{name}" else ""}>{name.title()}</a>'
+            for name in CATEGORIES
+        )
+        guides = "\n".join(f'<a href="{each}">{title(each).partition(" |")[0]}</a>' for each in GUIDES)
+        return _template("frame.html").substitute(
+            title=escape(title(path)),
+            collector=escape(self.collector),
+            write_key=escape(self.write_key),
+            menu=menu,
+            guides=guides,
+            words=escape(words),
+            kind=f"page-{kind}",
+            data=data,
+            body=_template(f"{kind}.html").substitute(values),
+        )
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64  # a browser opens several connections at once
+
+
+@contextmanager
+def serving(port: int, *, collector: str, write_key: str) -> Iterator[str]:
+    """The shop on 127.0.0.1 in a thread of its own, until the block ends; gives its address.
+
+    `port` 0 takes a free one. Raises OSError where the port is taken.
+    """
+    shop = Shop(collector, write_key)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        server_version = "footfall-demo"
+        sys_version = ""
+        timeout = 30
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            address = urlsplit(self.path)
+            path = unquote(address.path)
+            if kind := ASSETS.get(path):
+                self._answer(200, kind, (PAGES / path[1:]).read_bytes())
+            else:
+                status, text = shop.page(path, address.query)
+                self._answer(status, "text/html; charset=utf-8", text.encode())
+
+        do_HEAD = do_GET
+
+        def _answer(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Security-Policy", shop.policy)
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.send_header("Cache-Control", "no-cache")
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass  # what visitors do is told by `footfall live`
+
+    server = _Server((HOST, port), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
