@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -24,51 +25,8 @@ ASSETS = {
 }
 BY_PATH = {product.path: product for product in PRODUCTS}
 LOVED = sorted(PRODUCTS, key=lambda product: (product.number * 7) % len(PRODUCTS))  # as POPULARITY weighs them
-
-LEADS = {
-    "desks": "Solid tops, honest legs. All of them come flat and stand in twenty minutes.",
-    "chairs": "For an hour, for a day, for the corner with the books.",
-    "lamps": "Light that stays on the page and out of the eyes.",
-    "storage": "Shelves, racks and drawers for what has no place yet.",
-    "kitchen": "Few tools that do much, and last.",
-    "textiles": "Wool, linen and cotton in colours that do not shout.",
-}
-MATERIALS = {
-    "desks": ("Oiled oak", "steel feet", "140 × 70 × 74 cm", "38 kg"),
-    "chairs": ("Beech and wool", "felt glides", "52 × 54 × 81 cm", "6.4 kg"),
-    "lamps": ("Powder-coated steel", "textile cable", "42 cm high", "1.9 kg"),
-    "storage": ("Ash", "brass screws", "80 × 30 × 180 cm", "14 kg"),
-    "kitchen": ("Carbon steel and walnut", "no coating", "28 cm", "1.2 kg"),
-    "textiles": ("New wool", "woven in Tilburg", "130 × 180 cm", "0.9 kg"),
-}
-VOICES = (
-    ("Looks better every month. The top has a few rings by now, and we like them.", "Marijke, Zwolle"),
-    ("One screw was missing. I wrote on Tuesday and had it on Thursday, with two spare ones.", "Jonas, Bremen"),
-    ("Smaller than I thought, but the measures were on the page. My own fault. It stays.", "Amélie, Lille"),
-)
-ARTICLES = {
-    "ergonomic-desk": ("desks", "Sit, let your arms hang, bend them: that is the height. For most people it lies between "
-                       "68 and 74 centimetres, and hardly ever at the 76 that the shops sell.|A screen wants to stand an "
-                       "arm's length away, its upper edge at the height of your eyes. A pile of books does it.|The best "
-                       "posture is the next one. Stand up for every telephone call, and nobody needs to remind you."),
-    "small-kitchen": ("kitchen", "Put away what you have not touched for a year. Half of a small kitchen is full of it.|"
-                      "One heavy pan, one knife that is sharp, one board that does not slip: with these you cook nine "
-                      "meals of ten.|Hang things. Walls are the only room that a small kitchen has left."),
-    "light-for-reading": ("lamps", "Light for reading comes from the side, from above your shoulder, and from nowhere "
-                          "else.|Four hundred lumens are enough when they fall on the page. Warm white tires nobody; "
-                          "what tires is the dark room around it, so let a second lamp burn.|If you see the bulb, the "
-                          "lamp hangs too high."),
-    "wood-care": ("storage", "Wood drinks. Give it oil before it is thirsty, thin and often rather than thick and once.|"
-                  "A ring from a glass goes with a warm iron and a cloth between. A deep scratch goes with a walnut, "
-                  "rubbed along the grain.|Sun turns oak golden and walnut pale. Move the vase now and then."),
-    "delivery": ("storage", "We send on every working day before four; most parcels arrive after two days.|Large things "
-                 "come by van. The driver calls half an hour ahead and carries them up.|From €75 delivery is free, below "
-                 "it costs €4.95."),
-    "returns": ("textiles", "You have thirty days. Send it back as it came, in its box if you can.|Tell us why if you "
-                "like: we read every line.|Your money is back within three working days after the parcel."),
-    "contact": ("chairs", "Write to us, and somebody who has built the thing will answer.|In Utrecht you may sit on all "
-                "chairs, from Tuesday to Saturday, ten to six.|As this is a demo, nobody will be there."),
-}  # fmt: skip
+TEXTS = tomllib.loads((PAGES / "texts.toml").read_text(encoding="utf-8"))
+LEADS: dict[str, str] = TEXTS["leads"]
 
 
 @cache
@@ -81,7 +39,7 @@ def _price(cents: int) -> str:
 
 
 def _tone(product: Product) -> str:
-    return f"tone-{product.number % 6}"
+    return f"tone-{(product.number * 7 // 3) % 6}"
 
 
 def _art(symbol: str, tone: str) -> str:
@@ -149,8 +107,9 @@ class Shop:
             lead = f"{len(found)} of {len(PRODUCTS)} things fit." if words else "What are you looking for?"
             return 200, self._list(here, f"Search: {words}" if words else "Search", lead, found, words)
         if here in (*GUIDES, *HELP):
-            category, text = ARTICLES[last]
-            paragraphs = "\n".join(f"<p>{escape(each)}</p>" for each in text.split("|"))
+            article = TEXTS["article"][last]
+            category = article["category"]
+            paragraphs = "\n".join(f"<p>{escape(each)}</p>" for each in article["paragraphs"])
             heading = last.replace("-", " ").capitalize()
             more = {"category": category, "category_name": f"See our {category}"}
             return 200, self._frame(here, "article", heading=heading, paragraphs=paragraphs, **more)
@@ -160,11 +119,11 @@ class Shop:
 
     def _product(self, product: Product) -> str:
         related = [each for each in (*BY_CATEGORY[product.category], *PRODUCTS) if each is not product]
-        wood, detail, size, weight = MATERIALS[product.category]
-        facts = {"Material": f"{wood}, {detail}", "Size": size, "Weight": weight, "Made in": "Utrecht",
-                 "Number": f"FH-{1000 + product.number}"}  # fmt: skip
-        reviews = VOICES[product.number % 3 :] + VOICES[: product.number % 3]
-        name = product.name.lower()
+        material, size, weight = TEXTS["materials"][product.category]
+        facts = {"Material": material, "Size": size, "Weight": weight, "Number": f"FH-{1000 + product.number}"}
+        start = product.number % len(TEXTS["review"])
+        reviews = TEXTS["review"][start:] + TEXTS["review"][:start]
+        says = {key: text.format(name=product.name.lower()) for key, text in TEXTS["product"].items()}
         return self._frame(
             product.path,
             "product",
@@ -175,14 +134,13 @@ class Shop:
             tone=_tone(product),
             price=_price(product.cents),
             review_n=str(8 + product.number * 13 % 40),
-            blurb=f"{LEADS[product.category]} The {name} is one of the things that we would keep ourselves.",
-            first=f"We drew the {name} for our own workshop, used it for two winters, and changed what got in the way. "
-            "What is left is simple on purpose: nothing on it is glued that you may want to open, and every part has a "
-            "number.",
-            second=f"{wood}, {detail}. No two are quite alike. It comes with one tool, and needs no other; what you do "
-            "not need of the packing, the driver takes back.",
+            blurb=f"{LEADS[product.category]} {says['blurb']}",
+            first=says["first"],
+            second=f"{material}. {says['second']}",
             facts="".join(f"<tr><th>{key}</th><td>{text}</td></tr>" for key, text in facts.items()),
-            reviews="".join(f"<blockquote><p>{text}</p><footer>{who}</footer></blockquote>" for text, who in reviews),
+            reviews="".join(
+                f"<blockquote><p>{each['text']}</p><footer>{each['who']}</footer></blockquote>" for each in reviews
+            ),
             cards=_cards(related[:4]),
         )
 
@@ -201,8 +159,9 @@ class Shop:
 
     def _frame(self, path: str, kind: str, data: str = "", words: str = "", **values: str) -> str:
         menu = "\n".join(
-            f'<a href="/category/{name}"{" aria-current=page" if path == f"/category/{name}" else ""}>{name.title()}</a>'
+            f'<a href="{to}"{" aria-current=page" if path == to else ""}>{name.title()}</a>'
             for name in CATEGORIES
+            for to in (f"/category/{name}",)
         )
         guides = "\n".join(f'<a href="{each}">{title(each).partition(" |")[0]}</a>' for each in GUIDES)
         return _template("frame.html").substitute(
