@@ -85,32 +85,26 @@ class Follower:
                             yield seen
         self._read = {segment.name: self._read.get(segment.name, 0) for segment in found}
 
+    def past(self, n: int, wanted: Callable[[Seen], bool] = lambda _: True) -> list[Seen]:
+        """The last `n` that are wanted of what was there when this was made, oldest first."""
+        found: list[Seen] = []
+        for segment in reversed(segments(self._folder)):
+            upto = self._read.get(segment.name, 0)
+            with suppress(LogUnreadable):
+                while upto > 0 and len(found) < n:
+                    after = max(0, upto - WINDOW)
+                    chunks = (chunk for chunk in segment.chunks(after) if chunk.sequence <= upto)
+                    lines = [line for chunk in chunks for line in chunk.lines]
+                    found = [seen for line in lines if (seen := read_line(line)) and wanted(seen)] + found
+                    upto = after
+        return found[max(0, len(found) - n) :]
+
     @staticmethod
     def _end(segment: Segment) -> int:
         try:
             return segment.last_sequence() or 0
         except LogUnreadable:
             return 0
-
-
-def newest(folder: Path, n: int, wanted: Callable[[Seen], bool] = lambda _: True) -> list[Seen]:
-    """The last `n` that are wanted, oldest first: from the newest segment back, as far as it takes."""
-    found: list[Seen] = []
-    for segment in reversed(segments(folder)):
-        try:
-            upto = segment.last_sequence() or 0
-            while upto > 0 and len(found) < n:
-                after = max(0, upto - WINDOW)
-                chunks = (chunk for chunk in segment.chunks(after) if chunk.sequence <= upto)
-                lines = [line for chunk in chunks for line in chunk.lines]
-                seen = [each for line in lines if (each := read_line(line)) and wanted(each)]
-                found = seen + found
-                upto = after
-        except LogUnreadable:
-            continue
-        if len(found) >= n:
-            break
-    return found[-n:] if n else []
 
 
 def read_line(line: bytes) -> Seen | None:
