@@ -180,8 +180,8 @@ def _walk(run: Run) -> None:
             )
 
             select
-                v.event_no, v.event_at, v.date, v.source, v.device_id, v.person_id, v.owner_rule, v.session_no, v.view_no,
-                r.engaged_ms, v.is_page, v.is_key, v.is_daily, v.order_no, v.is_bot, v.start_rule
+                v.event_no, v.event_at, v.date, v.source, v.device_id, v.person_id, v.owner_rule, v.session_no,
+                v.view_no, r.engaged_ms, v.is_page, v.is_key, v.is_daily, v.order_no, v.is_bot, v.start_rule
             from viewed as v
             left join reports as r on v.event_no = r.event_no
             """,

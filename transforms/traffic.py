@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transforms import dates
 from transforms.run import Run
 
 
@@ -10,19 +11,8 @@ def count(run: Run) -> int:
     warehouse = run.warehouse
     if run.whole:
         warehouse.execute("delete from core.visitor_days")
-    run.touched("date", "touched_days", "select date_diff('day', date '1970-01-01', date) from core.placements")
+    dates.touch(run)
     values = {"timezone": run.definitions.site.timezone, "horizon": run.horizon}
-    warehouse.execute(
-        """
-        create or replace temp table touched_dates as
-        select
-            date '1970-01-01' + cast(key as integer) as date,
-            timezone('UTC', timezone($timezone, cast(date '1970-01-01' + cast(key as integer) + 1 as timestamp)))
-                as ends_at
-        from touched_days
-        """,
-        values,
-    )
     warehouse.execute(
         """
         create or replace temp table touched_periods as
