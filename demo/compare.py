@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import duckdb
 
 from demo.days import DAY
-from demo.tally import INTERVALS, STEPS, WINDOW, Tally
+from demo.tally import BANDS, INTERVALS, STEPS, WINDOW, Tally
 
 # Keys as text and dates, as they stand in the published table.
 Key: TypeAlias = tuple[Any, ...]
@@ -74,6 +74,7 @@ def compare(tally: Tally, bi: Path) -> list[Compared]:
             *_funnel(tally, con, upto),
             *_retention(tally, con, upto),
             *_journey(tally, con, upto),
+            *_pages(tally, con, upto),
         ]
 
 
@@ -165,6 +166,28 @@ def _journey(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterato
         ended,
         {"unit_n": complete(tally.paths), "conversion_n": complete(tally.path_conversions)},
     )
+
+
+def _pages(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator[Compared]:
+    """What happened on the pages of each date that is over: by thing pressed, by page, by part of the page."""
+    days = tally.days
+    over = f"source = 'web' and date <= '{days.date_of(days.day(upto) - 1)}'"
+
+    def complete(counts: Mapping[Any, Mapping[str, int]], *columns: str) -> dict[str, Numbers]:
+        keys = [key for key in counts if days.start(key[0]) + DAY <= upto]
+        return {column: {key: counts[key].get(column, 0) for key in keys} for column in columns}
+
+    kinds = ("click_n", "rage_n", "dead_n")
+    yield from _meet(con, "heatmap_elements", "date, path, selector", over, complete(tally.elements, *kinds))
+    signs = ("view_n", "rage_n", "dead_n", "quick_back_n", "excessive_scroll_n", "error_n")
+    yield from _meet(con, "friction_pages", "date, path", over, complete(tally.friction, *signs))
+    reach = {
+        (*place, band): {"view_n": len(depths), "reached_n": sum(pct > band * 100 // BANDS for pct in depths)}
+        for place, depths in tally.depths.items()
+        for band in range(BANDS)
+    }
+    keys = "date, path, viewport_band, depth_band"
+    yield from _meet(con, "scroll_reach", keys, over, complete(reach, "view_n", "reached_n"))
 
 
 def _period_end(period: str, start: date) -> date:

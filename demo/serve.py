@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -180,6 +181,11 @@ class Shop:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64  # a browser opens several connections at once
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        # A browser that goes away in the middle of an answer is nothing to tell.
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 @contextmanager
