@@ -63,9 +63,9 @@ export const tell = (report: Report, isLeaving: boolean): void => {
   const engaged = spent.reduce((sum, each) => sum + each.ms, 0);
   if (engaged) report("Engaged", { engaged_ms: engaged, intervals: spent, scroll_max_pct: percent });
   spent = [];
-  const now_ = percent + " " + reversals;
-  if (now_ === told) return;
-  told = now_;
+  const toTell = percent + " " + reversals;
+  if (toTell === told) return;
+  told = toTell;
   report("Scroll Reached", {
     scroll_max_pct: percent,
     scroll_max_px: Math.min(lowest, tallest),
@@ -74,13 +74,12 @@ export const tell = (report: Report, isLeaving: boolean): void => {
   });
 };
 
-/** A new page view begins. */
+/** A new page view begins. What is seen is measured later: a route is scrolled to its top after its address changed. */
 export const begin = (): void => {
   spent = [];
   y = turn = Math.round(scrollY);
   lowest = tallest = reversals = direction = 0;
   told = "";
-  measure();
   look();
 };
 

@@ -1,10 +1,9 @@
-// The tracker: page views, clicks, scroll, attention; identity, consent; and the door for the parts.
+// The tracker: page views, scroll, attention; identity, consent; and the door for the parts.
 import * as attention from "./attention";
-import { anonymousId, choice, choose, forget, nextSeq, read, sessionHint, write, type Choice } from "./identity";
-import { selectorOf, placeOf } from "./place";
+import { anonymousId, choice, choose, consentOf, forget, nextSeq, read, sessionHint, write, type Choice } from "./identity";
 import { drop, hurry, leave, put } from "./queue";
 import { listen, newId, safe } from "./safe";
-import { base, key, parts, release, signals, tag, withHash } from "./setting";
+import { base, key, parts, release, tag, withHash } from "./setting";
 
 declare const VERSION: string;
 
@@ -12,25 +11,22 @@ type Properties = Record<string, unknown>;
 type Call = [method: string, given: unknown[], done?: (value: unknown) => void];
 type Moment = "click" | "view" | "leave" | "track";
 
-const UTM = ["source", "medium", "campaign", "term", "content"];
-
 const doc = document.documentElement;
 const hooks: [Moment, (...given: any[]) => void][] = [];
-const loaded: Record<string, Promise<unknown>> = {};
+const loading: Record<string, Promise<unknown>> = {};
 let view = { id: "", url: "", referrer: "", at: 0 };
 let untold: ReturnType<typeof setTimeout> | undefined;
-let campaign: Record<string, string> | undefined;
 
-const tellOthers = (moment: Moment, ...given: unknown[]): void =>
+const tell = (moment: Moment, ...given: unknown[]): void =>
   hooks.forEach(([on, work]) => on === moment && safe(work)(...given));
 
 const address = (): string => (withHash ? location.href : location.href.split("#")[0]!);
 
 const emit = (type: string, more: Properties, at = Date.now()): void => {
   const chosen = choice();
-  if (chosen === "decline" || !key) return;
-  const id = newId();
   const isKnown = chosen === "grant";
+  if (chosen === "decline" || !key || (!isKnown && /^[ig]/.test(type))) return;
+  const id = newId();
   put(id, {
     type,
     messageId: id,
@@ -46,19 +42,18 @@ const emit = (type: string, more: Properties, at = Date.now()): void => {
       screen: { width: screen.width, height: screen.height, innerWidth, innerHeight },
       document_w: doc.scrollWidth,
       document_h: doc.scrollHeight,
-      campaign,
       session_hint: isKnown ? sessionHint() : undefined,
       page_view_id: view.id,
       seq: nextSeq(),
       release,
-      consent: read("consent") || "gpc" in signals || "dnt" in signals ? { choice: chosen, ...signals } : undefined,
+      consent: consentOf(),
     },
   });
 };
 
 const track = (event: string, properties: Properties = {}, at?: number): void => {
   emit("track", { event, properties }, at);
-  tellOthers("track", event, properties);
+  tell("track", event, properties);
 };
 
 // --- page views -------------------------------------------------------------------------------------------
@@ -73,19 +68,15 @@ const tellView = (): void => {
 
 const endView = (isLeaving: boolean): void => {
   tellView();
-  tellOthers("leave", isLeaving);
+  tell("leave", isLeaving);
   attention.tell(track, isLeaving);
 };
 
 const beginView = (referrer: string): void => {
-  const url = address();
-  const query = new URLSearchParams(location.search);
-  const found = UTM.filter((name) => query.get("utm_" + name));
-  if (found.length) campaign = Object.fromEntries(found.map((name) => [name === "campaign" ? "name" : name, query.get("utm_" + name)!]));
-  view = { id: newId(), url, referrer, at: Date.now() };
+  view = { id: newId(), url: address(), referrer, at: Date.now() };
   untold = setTimeout(safe(tellView), 100);
   attention.begin();
-  tellOthers("view");
+  tell("view");
 };
 
 const routed = safe((): void => {
@@ -119,36 +110,28 @@ const watchRoutes = (): void => {
   listen(window, "online", hurry);
 };
 
-// --- clicks -----------------------------------------------------------------------------------------------
+// --- declared events --------------------------------------------------------------------------------------
 
-const declared = (element: HTMLElement | null | undefined): void => {
-  if (!element) return;
-  const properties: Properties = {};
-  for (const [name, value] of Object.entries(element.dataset)) {
-    if (/^footfall[A-Z]/.test(name) && name !== "footfallEvent") {
-      properties[name.slice(8).replace(/[A-Z]/g, (letter) => "_" + letter.toLowerCase()).slice(1)] = value;
+/** <button data-footfall-event="Plan Chosen" data-footfall-plan-name="pro"> → Plan Chosen {plan_name: "pro"}. */
+const watchDeclared = (): void =>
+  listen(document, "click submit", (event) => {
+    const found = (event.composedPath()[0] as Element).closest?.<HTMLElement>("[data-footfall-event]");
+    if (!found || (found.localName === "form") !== (event.type === "submit")) return;
+    const properties: Properties = {};
+    for (const { name, value } of found.attributes) {
+      const [, said] = /^data-footfall-(?!event$|private$)(.+)/.exec(name) || [];
+      if (said) properties[said.replace(/-/g, "_")] = value;
     }
-  }
-  track(element.dataset.footfallEvent!, properties);
-};
-
-const watchClicks = (): void => {
-  listen<MouseEvent>(document, "click", (event) => {
-    const target = event.composedPath()[0] as HTMLElement;
-    const place = placeOf(event);
-    if (place && parts.includes("clicks")) track("Element Clicked", place);
-    tellOthers("click", place, event);
-    declared(target.closest?.<HTMLElement>("[data-footfall-event]:not(form)"));
+    track(found.dataset.footfallEvent!, properties);
   });
-  listen(document, "submit", (event) => declared((event.target as Element).closest<HTMLElement>("form[data-footfall-event]")));
-};
 
 // --- parts ------------------------------------------------------------------------------------------------
 
 const load = (name: string): Promise<unknown> =>
-  (loaded[name] ||= new Promise((done) => {
+  (loading[name] ||= new Promise((done) => {
     const script = document.createElement("script");
     script.nonce = tag.nonce;
+    script.async = false; // in the order in which they are asked for: one part builds on another
     script.onload = script.onerror = done;
     script.src = base + `footfall.${name}.js`;
     document.head.append(script);
@@ -161,7 +144,7 @@ const later = (part: string, method: string) => async (...given: unknown[]): Pro
 
 /** What the parts work with, and where they leave what they bring. */
 const door: Record<string, any> = {
-  track, listen, safe, newId, read, write, anonymousId, selectorOf, release,
+  track, listen, safe, newId, read, write, anonymousId, parts, release, tell,
   on: (moment: Moment, work: () => void) => hooks.push([moment, work]),
   view: () => view,
 };
@@ -171,8 +154,8 @@ const api: Record<string, any> = {
   _: door,
   track,
   identify: (userId?: string | null, traits?: Properties) => {
-    if (userId) write("user", userId);
-    emit("identify", { userId: userId || undefined, traits });
+    if (userId) write("user", "" + userId);
+    emit("identify", { ...(userId && { userId: "" + userId }), traits });
   },
   group: (groupId: string, traits?: Properties) => emit("group", { groupId, traits }),
   reset: () => forget("id", "user", "session", "seq"),
@@ -196,8 +179,10 @@ const start = (): void => {
   });
   attention.watch();
   watchRoutes();
-  watchClicks();
-  parts.filter((name) => name !== "clicks").forEach((name) => void load(name));
+  watchDeclared();
+  // Friction and outlines need to know places, which is what clicks are made of.
+  if (/clicks|friction|outline/.test("" + parts)) void load("clicks");
+  parts.forEach(load);
 };
 
 safe(() => {

@@ -12,11 +12,14 @@ export interface Door {
   read(name: string): string | null;
   write(name: string, value: string): boolean;
   anonymousId(): string | undefined;
-  selectorOf(element: Element): string;
+  parts: string[];
   release: string | undefined;
   view(): { id: string; url: string };
+  tell(moment: Moment, ...given: unknown[]): void;
   /** click: (place, event); view: (); leave: (isLeaving); track: (event, properties). */
   on(moment: Moment, work: (...given: any[]) => void): void;
+  /** Brought by clicks. */
+  selectorOf(element: Element): string;
   variant?(name: string, weights: Record<string, number>): string;
   survey?(definition: unknown): Promise<unknown>;
 }

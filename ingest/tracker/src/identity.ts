@@ -15,11 +15,16 @@ const box = safe((): Storage | null => {
   return found;
 })();
 
-export const choice = (): Choice => {
-  const chosen = box?.getItem(prefix + "consent") || said;
-  return (chosen || (onSignal !== "ignore" && "gpc dnt".split(" ").some((each) => each in signals) ? onSignal : "grant")) as Choice;
-};
 let said = "";
+const chosen = (): string => box?.getItem(prefix + "consent") || said;
+const isAsked = "gpc" in signals || "dnt" in signals;
+
+/** What the visitor chose here, else what the source makes of the browser's signals. */
+export const choice = (): Choice => (chosen() || (isAsked && onSignal !== "ignore" ? onSignal : "grant")) as Choice;
+
+/** What goes along with each event: what was chosen, and what the browser asks for. */
+export const consentOf = (): object | undefined =>
+  chosen() || isAsked ? { choice: choice(), ...signals } : undefined;
 
 /** The storage, if there is one and we may use it. */
 export const store = (): Storage | null => (choice() === "grant" && box) || null;
@@ -44,15 +49,11 @@ export const names = (): string[] => {
 
 export const remove = (name: string): void => store()?.removeItem(prefix + name);
 
-const remembered = (name: string, make: () => string): string | undefined => {
-  const found = read(name);
-  if (found) return found;
-  const made = make();
-  return write(name, made) ? made : undefined;
-};
-
 /** The device's id; none where nothing can be kept, because such an id would be a new device on each page. */
-export const anonymousId = (): string | undefined => remembered("id", newId);
+export const anonymousId = (): string | undefined => {
+  if (!read("id")) write("id", newId());
+  return read("id") || undefined;
+};
 
 export const sessionHint = (): string | undefined => {
   const now = Date.now();
@@ -73,8 +74,8 @@ export const nextSeq = (): number => {
 export const forget = (...which: string[]): void => which.forEach(remove);
 
 /** Keeps the visitor's choice; without "grant" everything else that was kept goes. */
-export const choose = (chosen: Choice): void => {
-  if (chosen !== "grant") names().forEach(remove);
-  said = chosen;
-  safe(() => box!.setItem(prefix + "consent", chosen))();
+export const choose = (wanted: Choice): void => {
+  if (wanted !== "grant") names().forEach(remove);
+  said = wanted;
+  safe(() => box!.setItem(prefix + "consent", wanted))();
 };

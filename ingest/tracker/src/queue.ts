@@ -54,7 +54,7 @@ const gather = (all: boolean): [string, string][] => {
   const found: [string, string][] = [];
   for (const [id, json] of mine) {
     // Gone although we kept it: the page that took it over has delivered it.
-    if (kept.has(id) && age(id) > ORPHAN_MS && read("q" + id) === null) mine.delete(id);
+    if (store() && kept.has(id) && age(id) > ORPHAN_MS && read("q" + id) === null) mine.delete(id);
     else if (!flying.has(id)) found.push([id, json]);
   }
   if (all) {
@@ -89,6 +89,8 @@ const send = async (batch: [string, string][]): Promise<void> => {
       const late = setTimeout(() => ending.abort(), ANSWER_MS);
       const answer = await fetch(url, { method: "POST", body, keepalive, credentials: "omit", signal: ending.signal });
       clearTimeout(late);
+      // An answer that is not read to its end goes on counting as in flight, of which there may be 64 KiB.
+      await answer.text();
       status = answer.status;
       later = +(answer.headers.get("retry-after") || 0) * 1000;
     }
@@ -114,17 +116,17 @@ const flush = async (): Promise<void> => {
     if (batch.length) await send(batch);
     if (wait || gather(true).length) schedule(wait || 50);
   };
-  const { locks } = navigator;
-  if (locks) {
-    await locks.request(prefix, { ifAvailable: true }, (lock) => (lock ? round() : schedule(1000)));
-    return;
+  if (!store()) return round();
+  try {
+    return await navigator.locks.request(prefix, { ifAvailable: true }, (lock) => (lock ? round() : schedule(1000)));
+  } catch {
+    // No locks on a page that is not secure: a lease in the storage. If two take it at once, the ids settle it.
+    const [holder, until] = (read("lease") || "").split(" ");
+    if (holder && holder !== tab && +until! > Date.now()) return schedule(1000);
+    write("lease", tab + " " + (Date.now() + ANSWER_MS));
+    await round();
+    remove("lease");
   }
-  // Without locks (a page that is not secure) a lease in the storage; if two take it at once, ids settle it.
-  const [holder, until] = (read("lease") || "").split(" ");
-  if (holder && holder !== tab && +until! > Date.now()) return schedule(1000);
-  write("lease", tab + " " + (Date.now() + ANSWER_MS));
-  await round();
-  remove("lease");
 };
 
 /** At once: the network is back. */

@@ -182,6 +182,17 @@ class Visit:
     def leave(self, page: Page) -> None:
         page.goto("about:blank")
 
+    def hurry(self, page: Page) -> None:
+        """What waits is sent now: the tracker believes that the network is back."""
+        page.evaluate("dispatchEvent(new Event('online'))")
+        page.wait_for_timeout(100)
+
+    def began(self, page: Page) -> float:
+        """When the tracker began, in the milliseconds of the page's clock."""
+        timing = "performance.getEntriesByType('resource').find((each) => each.name.endsWith('/footfall.js'))"
+        found: float = page.evaluate(f"{timing}.responseEnd")
+        return found
+
     def arrived(self, is_enough: Callable[[list[Row]], Any], *, timeout_s: float = 10) -> list[Row]:
         """The events on the log, without repeats, as soon as there are enough of them."""
         deadline = time.monotonic() + timeout_s

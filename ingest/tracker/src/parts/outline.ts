@@ -4,6 +4,7 @@ import type { Door } from "../door";
 const door: Door = window.footfall._;
 const MOST_BOXES = 200;
 const CALM_MS = 1000;
+const UNKEPT_SHARE = 0.1;
 const DRAWN = "header,nav,main,section,article,aside,footer,form,h1,h2,h3,img,video,p,table,ul,a,button,input,select,textarea,[role=button]";
 const ON_THIS_PAGE = new Set<string>();
 
@@ -16,7 +17,9 @@ const outline = (): void => {
   const today = kept === day ? seen : [];
   if (ON_THIS_PAGE.has(name) || today.includes(name)) return;
   ON_THIS_PAGE.add(name);
-  door.write("outlined", [day, ...today.slice(-200), name].join("\n"));
+  const isKept = door.write("outlined", [day, ...today.slice(-200), name].join("\n"));
+  // A device that remembers nothing would outline each page each time.
+  if (!isKept && Math.random() > UNKEPT_SHARE) return;
   const boxes = [];
   for (const element of document.body.querySelectorAll(DRAWN)) {
     const box = element.getBoundingClientRect();
