@@ -45,9 +45,10 @@ def read_scripts(folder: Path | None) -> dict[str, Script]:
 
 def answer_script(script: Script, headers: Mapping[str, str]) -> tuple[Answer, Headers]:
     """The file, packed for whom takes that, or 304 for whom has it; and all headers but the content type."""
+    tagged: Headers = (*HEADERS, ("etag", script.etag))
     if headers.get("if-none-match") == script.etag:
-        return Answer(304), (*HEADERS, ("etag", script.etag))
-    body, more = script.plain, (("etag", script.etag),)
+        return Answer(304), tagged
+    kind = "text/javascript; charset=utf-8"
     if "gzip" in headers.get("accept-encoding", ""):
-        body, more = script.packed, (("content-encoding", "gzip"), *more)
-    return Answer(200, body, "text/javascript; charset=utf-8"), (*HEADERS, *more)
+        return Answer(200, script.packed, kind), (*tagged, ("content-encoding", "gzip"))
+    return Answer(200, script.plain, kind), tagged

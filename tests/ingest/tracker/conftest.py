@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from ingest.land import land
 from ingest.log import segments
-from warehouse import open_warehouse
+from warehouse import Warehouse, open_warehouse
 
 ROOT = Path(__file__).parents[3]
 BUILT = ROOT / "ingest" / "tracker" / "built"
@@ -125,6 +125,13 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
+def landing() -> Iterator[Warehouse]:
+    opened = open_warehouse(None)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     with Site() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -135,7 +142,11 @@ def site() -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        running = playwright.chromium.launch(
+            executable_path=chromium,
+            args=ARGUMENTS,
+            ignore_default_args=["--disable-back-forward-cache"],  # visitors have it
+        )
         yield running
         running.close()
 
@@ -151,6 +162,7 @@ class Visit:
     browser: Browser
     collector: Collector
     site: Site
+    warehouse: Warehouse
     number: int
     context: BrowserContext
     errors: list[str] = field(default_factory=list)
@@ -202,7 +214,7 @@ class Visit:
                 return rows
             if time.monotonic() > deadline:
                 raise AssertionError(f"not enough came: {[(row['name'], row['properties']) for row in rows]}")
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def named(self, name: str, n: int = 1) -> list[Row]:
         """The events of a name, as soon as there are n."""
@@ -214,29 +226,26 @@ class Visit:
 
     def landed(self) -> list[Row]:
         """The rows of raw.events, as the models find them."""
-        warehouse = open_warehouse(None)
-        try:
-            land(warehouse, self.collector.log, clock=lambda: datetime.now(UTC))
-            columns = "event_id, type, name, anonymous_id, page_view_id, seq, occurred_at, url, title"
-            found = warehouse.execute(
-                f"select {columns}, id_kind, session_hint, user_id, properties, context from raw.events "
-                "where source = $source order by occurred_at, seq",
-                {"source": self.source},
-            )
-            names = [*columns.split(", "), "id_kind", "session_hint", "user_id", "properties", "context"]
-            rows = [dict(zip(names, row, strict=True)) for row in found]
-        finally:
-            warehouse.close()
+        land(self.warehouse, self.collector.log, clock=lambda: datetime.now(UTC))
+        columns = "event_id, type, name, anonymous_id, user_id, id_kind, session_hint, page_view_id, seq, url, title"
+        found = self.warehouse.execute(
+            f"select {columns}, properties, context from raw.events where source = $source order by occurred_at, seq",
+            {"source": self.source},
+        )
+        names = [*columns.split(", "), "properties", "context"]
+        rows = [dict(zip(names, row, strict=True)) for row in found]
         return [{**row, **{name: json.loads(row[name] or "{}") for name in ("properties", "context")}} for row in rows]
 
 
 @pytest.fixture
-def make_visit(browser: Browser, collector: Collector, site: Site) -> Iterator[Callable[..., Visit]]:
+def make_visit(
+    browser: Browser, collector: Collector, site: Site, landing: Warehouse
+) -> Iterator[Callable[..., Visit]]:
     made: list[Visit] = []
 
     def make(**how: Any) -> Visit:
         options = {"user_agent": UA, "viewport": {"width": 1000, "height": 600}, **how}
-        visit = Visit(browser, collector, site, next(numbers), browser.new_context(**options))
+        visit = Visit(browser, collector, site, landing, next(numbers), browser.new_context(**options))
         made.append(visit)
         return visit
 

@@ -120,7 +120,7 @@ FRICTION = """
 
 def test_rage_and_dead_clicks_are_told_and_only_those(visit: Visit) -> None:
     page = visit.open(visit.put("/friction", FRICTION, parts="friction"))
-    page.wait_for_function("performance.getEntriesByName('%s/footfall.friction.js').length" % visit.collector.url)
+    page.wait_for_function(f"performance.getEntriesByName('{visit.collector.url}/footfall.friction.js').length")
     page.wait_for_timeout(100)
     page.click("#gone")
     for _ in range(4):
@@ -247,7 +247,8 @@ def test_calls_before_the_tracker_are_kept_for_it(visit: Visit) -> None:
     html, headers = visit.site.pages[f"/{visit.source}/stub"]
     calls = "footfall.identify('u1', {plan: 'pro'}); footfall.track('Early', {n: 1});"
     calls += "footfall.variant('v', {only: 1}).then((got) => window.got = got); footfall.group('g1')"
-    visit.site.pages[f"/{visit.source}/stub"] = (html.replace("<script", f"<script>{STUB}{calls}</script><script", 1), headers)
+    html = html.replace("<script", f"<script>{STUB}{calls}</script><script", 1)
+    visit.site.pages[f"/{visit.source}/stub"] = (html, headers)
     page = visit.open(url)
     page.wait_for_function("window.got === 'only'")
     page.evaluate("footfall.reset(); footfall.track('After')")
