@@ -127,7 +127,7 @@ where
     path_before = path_after and path <> path_before and date in (select date from touched_dates)
     and date_diff('microsecond', event_at, left_at) < $quick_back_us
 union all
-select view_no, 'excessive_scroll', source, path, date, session_no, view_no, null, 1, true
+select view_no as event_no, 'excessive_scroll', source, path, date, session_no, view_no, null, 1, true
 from core.page_views
 where scroll_reversals >= $reversals and date in (select date from touched_dates)
 union all

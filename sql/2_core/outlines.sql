@@ -15,7 +15,7 @@ create table if not exists core.outlines (
 with outlined as (
     select
         e.source, coalesce(e.path, '(none)') as path, e.date, e.event_no, e.event_at,
-        {'seq': coalesce(e.seq, 9223372036854775807), 'event_id': e.event_id} as place,
+        struct_pack(seq := coalesce(e.seq, 9223372036854775807), event_id := e.event_id) as place,
         case
             when coalesce(e.viewport_w, 0) = 0 then '(none)'
             when e.viewport_w < 768 then 'mobile'

@@ -86,7 +86,8 @@ select
     case
         when document_h <= viewport_h then 1
         when scroll_max_pct is not null then scroll_max_pct / 100
-        else least(bottom_y / document_h, 1)
+        when bottom_y < document_h then bottom_y / document_h
+        when bottom_y >= document_h then 1
     end as depth,
     scroll_reversals,
     engaged_ms,

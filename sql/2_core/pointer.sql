@@ -50,7 +50,7 @@ points as (
         select *, unnest(told.points) as point
         from told
         where name = 'Pointer Moved'
-    )
+    ) as moves
 ),
 
 clicks as (
@@ -83,7 +83,7 @@ lying as (
         select * from clicks
         union all by name
         select * from points
-    )
+    ) as samples
 ),
 
 judged as (

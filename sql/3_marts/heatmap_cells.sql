@@ -1,6 +1,6 @@
 -- grain: one row per source, path, date, viewport_band, layer, kind, x_bin and y_bin in which something was pointed at
 -- inputs: core.pointer, core.pages, core.placements of the touched dates
--- surprising row: the same place on a page is another cell for each device band; of rage and dead clicks only those that clients send lie here
+-- surprising row: the same place on a page is another cell for each device band; rage found in the clicks is not here
 -- reach: own date; the bot flag and session_n: the dates of the sessions touched
 create table if not exists marts.heatmap_cells (
     source varchar not null, -- configured name of the site or app

@@ -44,7 +44,9 @@ sound as (
                 and box.w between 0 and 33554432 and box.h between 0 and 33554432,
                 false
             ))[:2000],
-            lambda box: {'selector': left(box.selector, 500), 'x': box.x, 'y': box.y, 'w': box.w, 'h': box.h}
+            lambda box: struct_pack(
+                selector := left(box.selector, 500), x := box.x, y := box.y, w := box.w, h := box.h
+            )
         ) as boxes
     from told
 )

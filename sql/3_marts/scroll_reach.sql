@@ -11,8 +11,8 @@ create table if not exists marts.scroll_reach (
     view_n bigint not null, -- page views whose depth is known
     reached_n bigint not null, -- of them those that saw more of the page than the bands above this one
     reached_pct double, -- reached_n / view_n
-    attention_ms double, -- visible and focused milliseconds, divided over the bands in view by their visible height; null: the tracker does not say
-    visible_ms double, -- visible and focused milliseconds in which some of the band was in view; null as attention_ms
+    attention_ms double, -- visible and focused time, divided over the bands in view by their height in it; null: not said
+    visible_ms double, -- visible and focused time in which some of the band was in view; null: not said
     is_complete boolean not null -- the date has ended
 );
 
