@@ -1,5 +1,4 @@
 // Heat: places and their numbers as a smooth picture. The scale differs in lightness all along, so it needs no hue.
-const SQUARE = 40;
 const Y_PIXELS = 16;
 const heatStops = (colours) =>
   colours.heat.map((hex) => [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)));
@@ -34,17 +33,21 @@ function unpack(layer, width) {
   return found;
 }
 
-// events within SQUARE x SQUARE pixels around each point of a grid `wide` points across, smoothed by a Gaussian
+// a spot: what the eye takes together, as the standard deviation of a Gaussian in pixels, and as a square of equal area
+const spotOf = (width) => Math.min(18, Math.max(9, width * 0.014));
+const spotSide = (width) => Math.round(spotOf(width) * Math.sqrt(2 * Math.PI));
+
+// events on the spot around each point of a grid `wide` points across; one alone counts 1 at its place
 function density(squares, width, height) {
   const wide = Math.max(40, Math.min(260, Math.floor((6000 * width) / height)));
   const scale = wide / width;
   const high = Math.max(1, Math.ceil(height * scale));
   const values = new Float32Array(wide * high);
-  const least = Math.min(18, Math.max(9, width * 0.014));
+  const least = spotOf(width);
   for (const [x, y, w, h, n] of squares) {
     const [sx, sy] = [w, h].map((side) => Math.max(least, side / 2) * scale);
     const [cx, cy] = [(x + w / 2) * scale, (y + h / 2) * scale];
-    const weight = (n * SQUARE * SQUARE * scale * scale) / (2 * Math.PI * sx * sy);
+    const weight = (n * least * least * scale * scale) / (sx * sy);
     const to = Math.min(high - 1, Math.ceil(cy + 3 * sy));
     for (let row = Math.max(0, Math.floor(cy - 3 * sy)); row <= to; row += 1) {
       const down = weight * Math.exp(-((row + 0.5 - cy) ** 2) / (2 * sy * sy));

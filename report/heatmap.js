@@ -109,7 +109,7 @@ function placesPicture(label, kind, heat, entry, size) {
     const n = found.values[Math.floor(y * found.high) * found.wide + Math.floor(x * found.wide)];
     const name = boxAt(entry.outline, x * size.width, y * size.height);
     readout.replaceChildren(
-      `${percent(x * 100)} % across, ${count(y * size.height)} px down: ${n < 0.05 ? `no ${noun}` : `about ${measure(n)}`} here`,
+      `${percent(x * 100)} % across, ${count(y * size.height)} px down: ${n < 0.05 ? `no ${noun}` : `about ${measure(n)}`} on this spot`,
       ...(name ? [", on ", outside(name)] : []),
     );
   });
@@ -119,7 +119,7 @@ function placesPicture(label, kind, heat, entry, size) {
     el(
       "div",
       { class: "heat-foot" },
-      heatLegend(`${noun}s within ${SQUARE} × ${SQUARE} px`, scaleTicks(found.most)),
+      heatLegend(`${noun}s on one spot, ${spotSide(size.width)} × ${spotSide(size.width)} px`, scaleTicks(found.most)),
       readout,
     ),
   ];
@@ -136,7 +136,7 @@ function placesPicture(label, kind, heat, entry, size) {
           {},
           el("h4", {}, "Fixed layer: on what stays in the window"),
           note(
-            `${plural(heat.fixed.n, noun)} on bars and buttons that do not scroll along, at their place in the window. The hottest ${SQUARE} × ${SQUARE} px have ${measure(still.most)}.`,
+            `${plural(heat.fixed.n, noun)} on bars and buttons that do not scroll along, at their place in the window. The hottest spot has ${measure(still.most)}.`,
           ),
         ),
       ),

@@ -60,38 +60,46 @@ def cells(published: Published, period: Period, pages: list[Page]) -> dict[Page,
     found: dict[Page, dict[str, Row]] = defaultdict(lambda: defaultdict(dict))
     if published.lacks("marts.heatmap_cells", CELL_COLUMNS):
         return found
-    points: dict[Any, dict[str, list[tuple[int, int, float]]]] = defaultdict(lambda: {"page": [], "fixed": []})
-    sums: dict[Any, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    for row in published.rows(
-        "select source, path, viewport_band, layer, kind, x_bin, least(y_bin, $deepest)::bigint as y_bin, "
+    choices = period.ranges
+    # page by page, for a page may have a hundred thousand cells
+    for page in pages:
+        points: dict[Any, dict[str, list[tuple[int, int, float]]]] = defaultdict(lambda: {"page": [], "fixed": []})
+        sums: dict[Any, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+        for row in _cells(published, period, page):
+            for choice in choices:
+                n = row[f"n_{choice.key}"]
+                if not n:
+                    continue
+                key = (row["viewport_band"], row["kind"], choice.key)
+                sums[key][0] += n
+                sums[key][1] += row[f"raw_{choice.key}"] or 0
+                if row["y_bin"] >= DEEPEST:
+                    sums[key][2] += n
+                else:
+                    points[key]["fixed" if row["layer"] == "fixed" else "page"].append((row["x_bin"], row["y_bin"], n))
+        for key, (n, raw_n, below_n) in sums.items():
+            band, kind, choice_key = key
+            layers = {layer: packed(points[key][layer], MOST_CELLS[kind]) for layer in ("page", "fixed")}
+            counts = {"n": tidy(n), "raw_n": tidy(raw_n), "below_n": tidy(below_n)}
+            found[page][band].setdefault(kind, {})[choice_key] = {**counts, **layers}
+    _put_outside(published, period, pages, found)
+    return found
+
+
+def _cells(published: Published, period: Period, page: Page) -> list[Row]:
+    return published.rows(
+        "select viewport_band, layer, kind, x_bin, least(y_bin, $deepest)::bigint as y_bin, "
         + by_range("event_n", period, "n")
         + ", "
         + by_range("raw_n", period, "raw")
-        + f" from marts.heatmap_cells join {CHOSEN} using (source, path)"
-        " where kind in ('click', 'rage', 'dead', 'move')"
-        " and date between $since_all and $until_all group by all order by all",
+        + " from marts.heatmap_cells where source = $source and path = $path"
+        " and kind in ('click', 'rage', 'dead', 'move') and date between $since_all and $until_all"
+        " group by all order by all",
         deepest=DEEPEST,
+        source=page[0],
+        path=page[1],
         **bounds(period),
-        **chosen(pages),
-    ):
-        for choice in period.ranges:
-            n = row[f"n_{choice.key}"]
-            if not n:
-                continue
-            key = (row["source"], row["path"], row["viewport_band"], row["kind"], choice.key)
-            sums[key][0] += n
-            sums[key][1] += row[f"raw_{choice.key}"] or 0
-            if row["y_bin"] >= DEEPEST:
-                sums[key][2] += n
-            else:
-                points[key]["fixed" if row["layer"] == "fixed" else "page"].append((row["x_bin"], row["y_bin"], n))
-    for key, (n, raw_n, below_n) in sums.items():
-        source, path, band, kind, choice_key = key
-        layers = {layer: packed(points[key][layer], MOST_CELLS[kind]) for layer in ("page", "fixed")}
-        counts = {"n": tidy(n), "raw_n": tidy(raw_n), "below_n": tidy(below_n)}
-        found[source, path][band].setdefault(kind, {})[choice_key] = {**counts, **layers}
-    _put_outside(published, period, pages, found)
-    return found
+    )
 
 
 def _put_outside(published: Published, period: Period, pages: list[Page], found: dict[Page, dict[str, Row]]) -> None:

@@ -70,10 +70,10 @@ function placeCards(page, shown, state, range, choose) {
     pressed(
       "Size of the picture",
       [
-        ["wide", "Wide"],
-        ["whole", "Whole"],
+        ["near", "Near"],
+        ["whole", "Whole page"],
       ],
-      chosenPlace.whole ? "whole" : "wide",
+      chosenPlace.whole ? "whole" : "near",
       (name) => choose({ whole: name === "whole" }, `[data-choice="${name}"]`),
     ),
   );

@@ -246,7 +246,7 @@ def behaviour(chance: random.Random, first: date, last: date) -> dict[str, list[
             boxes = outline(path, width, rows)
             long = max(y + h for _, _, y, _, h, _ in boxes)
             outlines.append((path, band, width, height, long, boxes))
-            for _ in range(round(views * share * 2.2)):
+            for _ in range(round(views * share * 2.2 * min(1.0, days / 60))):
                 on = first + timedelta(days=chance.randrange(days))
                 selector, x, y, w, h, _ = chance.choices(boxes, [b[5] / (1 + b[2] / 1400) for b in boxes])[0]
                 px, py = (min(max(chance.gauss(0.5, 0.17), 0), 1) * size for size in (w, h))
