@@ -43,13 +43,18 @@ def _tone(product: Product) -> str:
     return f"tone-{(product.number * 7 // 3) % 6}"
 
 
+def _symbol(product: Product) -> str:
+    """The drawing of a product: its own, or that of its category."""
+    return next((symbol for word, symbol in TEXTS["art"].items() if word in product.slug), product.category)
+
+
 def _art(symbol: str, tone: str) -> str:
     return f'<svg class="art {tone}" aria-hidden="true"><use href="/art.svg#{symbol}"></use></svg>'
 
 
 def _cards(products: Iterable[Product]) -> str:
     return "\n".join(
-        f'<a class="card" href="{product.path}" data-cents="{product.cents}">{_art(product.category, _tone(product))}'
+        f'<a class="card" href="{product.path}" data-cents="{product.cents}">{_art(_symbol(product), _tone(product))}'
         f"<b>{product.name}</b><span>{_price(product.cents)}</span></a>"
         for product in products
     )
@@ -64,6 +69,7 @@ def _line(product: Product) -> str:
             "category": product.category,
             "cents": product.cents,
             "path": product.path,
+            "art": _symbol(product),
             "tone": _tone(product),
         }
     )
@@ -132,6 +138,7 @@ class Shop:
             name=product.name,
             category=product.category,
             category_name=product.category.title(),
+            art=_symbol(product),
             tone=_tone(product),
             price=_price(product.cents),
             review_n=str(8 + product.number * 13 % 40),

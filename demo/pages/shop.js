@@ -55,7 +55,7 @@
     const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
     svg.setAttribute("class", `art ${line.tone}`);
     svg.setAttribute("aria-hidden", "true");
-    use.setAttribute("href", `/art.svg#${line.category}`);
+    use.setAttribute("href", `/art.svg#${line.art}`);
     svg.append(use);
     return svg;
   };
