@@ -144,7 +144,7 @@ const later = (part: string, method: string) => async (...given: unknown[]): Pro
 
 /** What the parts work with, and where they leave what they bring. */
 const door: Record<string, any> = {
-  track, listen, safe, newId, read, write, anonymousId, parts, release, tell,
+  track, listen, safe, newId, read, write, anonymousId, parts, release, tell, data: tag.dataset,
   on: (moment: Moment, work: () => void) => hooks.push([moment, work]),
   view: () => view,
 };

@@ -13,6 +13,8 @@ export interface Door {
   write(name: string, value: string): boolean;
   anonymousId(): string | undefined;
   parts: string[];
+  /** The attributes of the script tag. */
+  data: DOMStringMap;
   release: string | undefined;
   view(): { id: string; url: string };
   tell(moment: Moment, ...given: unknown[]): void;

@@ -138,6 +138,8 @@ export const hurry = (): void => {
 /** Sends all that this page has, at once and without waiting for a turn: it may not come back. */
 export const leave = (): void => {
   const batch = gather(false);
-  mine.forEach((json, id) => kept.has(id) && keep(id, json, Date.now()));
+  // Where the last try failed, this one hardly arrives.
+  const unheardAt = wait || !navigator.onLine ? 0 : Date.now();
+  mine.forEach((json, id) => kept.has(id) && keep(id, json, unheardAt));
   if (batch.length) void send(batch).then(() => mine.size && schedule(wait || FLUSH_MS));
 };

@@ -29,33 +29,58 @@ def test_what_happens_offline_arrives_once_when_the_network_is_back(visit: Visit
     assert len(visit.collector.lines(visit.source)) == 6
 
 
+def go_on(visit: Visit, hours: float) -> None:
+    """From the next page on, it is later: nobody waits for hours here, nor for ten seconds."""
+    shift = f"{{ const now = Date.now; Date.now = () => now() + {round(hours * 3_600_000)} }}"
+    visit.context.add_init_script(shift)
+
+
 def test_what_a_page_could_not_send_the_next_one_sends(visit: Visit) -> None:
-    url = visit.put("/down", "x", parts="", host="http://127.0.0.1:9")
-    page = visit.open(url)
+    page = visit.open(visit.put("/down", "x", parts="", host="http://127.0.0.1:9"))
     page.evaluate("footfall.track('Left Behind')")
+    visit.hurry(page)
+    page.evaluate("footfall.track('Left Behind Too')")
     visit.leave(page)
-    page = visit.open(url)
-    assert page.evaluate(KEPT) >= 3
-    # Only what is old enough to have been left behind is taken over: ten seconds of it are not waited for here.
-    older = """() => { for (const name of Object.keys(localStorage).filter((name) => name.includes(':q'))) {
-        const id = name.split(':q')[1], text = localStorage[name];
-        const made = (parseInt(id.slice(0, 9), 36) - 20000).toString(36).padStart(9, '0');
-        localStorage[name.replace(id, made + id.slice(9))] = text.replace(id, made + id.slice(9));
-        localStorage.removeItem(name);
-    } }"""
-    visit.leave(page)
-    visit.site.pages["/plain"] = ("<p>no tracker", {})
-    page.goto(f"{visit.site.url}/plain")
-    page.evaluate(older)
-    page = visit.open(visit.put("/up", "x", parts=""), page)
+    go_on(visit, 100)
+    page = visit.open(visit.put("/up", "x", parts=""))
     visit.hurry(page)
     visit.named("Left Behind")
+    visit.named("Left Behind Too")
     page.wait_for_function(f"{KEPT} === 0")
-    visit.leave(page)
-    visit.named("Scroll Reached", 3)
-    names = [row["name"] for row in visit.landed()]
-    assert (names.count("page"), names.count("Left Behind")) == (3, 1)
+    names = ["Engaged", "Left Behind", "Left Behind Too", "Scroll Reached", "page", "page"]
+    assert sorted(row["name"] for row in visit.landed()) == names
     assert len(visit.collector.lines(visit.source)) == len(names)
+
+
+def test_what_was_sent_on_leaving_is_sent_again_and_counts_once(visit: Visit) -> None:
+    url = visit.put("/unheard", "x", parts="")
+    page = visit.open(url)
+    page.evaluate("footfall.track('Last Words')")
+    visit.leave(page)
+    visit.named("Scroll Reached")
+    go_on(visit, 0.01)
+    visit.site.pages["/plain"] = ("<p>no tracker", {})
+    page.goto(f"{visit.site.url}/plain")
+    unheard = page.evaluate(KEPT)
+    assert unheard == 4  # page, Last Words, Engaged, Scroll Reached: nobody heard the answer
+    page = visit.open(url, page)
+    visit.hurry(page)
+    page.wait_for_function(f"{KEPT} === 0")
+    assert len(visit.collector.lines(visit.source)) == 4 + 4 + 1
+    assert sorted(row["name"] for row in visit.landed()) == ["Engaged", "Last Words", "Scroll Reached", "page", "page"]
+
+
+def test_what_was_sent_on_leaving_days_ago_is_not_sent_again(visit: Visit) -> None:
+    url = visit.put("/unheard", "x", parts="")
+    page = visit.open(url)
+    visit.leave(page)
+    visit.named("Scroll Reached")
+    go_on(visit, 49)
+    page = visit.open(url, page)
+    visit.hurry(page)
+    page.wait_for_function(f"{KEPT} === 0")
+    names = [row["name"] for row in visit.collector.lines(visit.source)]
+    assert sorted(names) == ["Engaged", "Scroll Reached", "page", "page"]
 
 
 def test_a_collector_that_is_down_breaks_nothing_and_loses_nothing(visit: Visit) -> None:
@@ -77,7 +102,10 @@ def test_a_collector_that_is_down_breaks_nothing_and_loses_nothing(visit: Visit)
     assert [row["name"] for row in rows] == ["page", "Element Clicked", "While Down", "Engaged", "Scroll Reached"]
 
 
-def test_two_tabs_are_one_device_with_one_queue(visit: Visit) -> None:
+@pytest.mark.parametrize("locks", ["locks", "lease"])
+def test_two_tabs_are_one_device_with_one_queue(visit: Visit, locks: str) -> None:
+    if locks == "lease":  # as on a page without https
+        visit.context.add_init_script("Object.defineProperty(Navigator.prototype, 'locks', {get: () => undefined})")
     url = visit.put("/tabs", "x", parts="")
     one, two = visit.open(url), visit.open(url)
     for n in range(20):

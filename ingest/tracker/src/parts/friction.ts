@@ -72,5 +72,8 @@ door.on("leave", () => {
 });
 door.listen(window, "scroll", () => answered(MOVE_MS));
 door.listen(document, "selectionchange", () => answered(MOVE_MS));
+// A page that is slow to come leaves this one as it is, but has been asked for.
+const { navigation } = window as Window & { navigation?: EventTarget };
+if (navigation) door.listen(navigation, "navigate", () => answered(DEAD_MS));
 // A download or a new window takes the focus.
 door.listen(window, "blur", (event) => event.target === window && answered(DEAD_MS));
