@@ -103,7 +103,7 @@ function frictionCard(state, range, redraw) {
             const part = signal[1] < row[2] ? `, tracked on ${plural(signal[1], "view")} of ${count(row[2])}` : "";
             return el(
               "span",
-              { title: `${measure(signal[0])}${part}` },
+              { class: signal[0] ? "" : "zero", title: `${measure(signal[0])}${part}` },
               known(per100(signal)) ? tenth.format(per100(signal)) : NONE,
               el("span", { class: "aside" }, measure(signal[0])),
             );
@@ -119,7 +119,7 @@ function frictionCard(state, range, redraw) {
 
 // the last two steps of a selector, which are next to the element
 const ending = (selector) => {
-  const steps = selector.split(" > ");
+  const steps = selector.split(/\s*>\s*/);
   return steps.length > 2 ? `… > ${steps.slice(-2).join(" > ")}` : selector;
 };
 

@@ -13,6 +13,7 @@ const USUAL = {
   tablet: { width: 820, fold: 1080, shown: 480 },
   desktop: { width: 1280, fold: 800, shown: 660 },
 };
+const PINNED = 170;
 const FEW = 30;
 
 // the page's size in its own pixels: as outlined, else as deep as anything happened
@@ -44,7 +45,7 @@ function wireframe(outline, size) {
     frame.append(svg("rect", { x, y, width: w, height: h, rx: Math.min(font / 3, h / 4) }));
     const room = Math.floor((w - font) / (font * 0.54));
     const text = name.length <= room ? name : room >= 7 ? `${name.slice(0, room - 1)}…` : "";
-    const place = [x + font / 2, y + font * 0.35, text.length * font * 0.56, font * 1.1];
+    const place = [x + font / 2, y + font * 0.35, text.length * font * 0.64, font * 1.1];
     if (!text || h < font * 1.5 || taken.some((one) => overlap(one, place))) continue;
     taken.push(place);
     frame.append(svg("text", { x: place[0], y: place[1] + font * 0.85, "font-size": font }, text));
@@ -81,7 +82,7 @@ function sheet(label, size, outline, canvas, marks) {
 }
 
 const markAt = (part, name, text) =>
-  el("div", { class: `mark ${name}`, "--at": `${part * 100}%` }, el("span", {}, text));
+  el("div", { class: `mark ${name}`, "aria-hidden": "true", "--at": `${part * 100}%` }, el("span", {}, text));
 
 const foldMark = (size) =>
   size.fold < size.height
@@ -94,13 +95,13 @@ const frameOf = (label, ...children) =>
 // places: clicks and the like, on the page and apart from it on what stays in the window
 function placesPicture(label, kind, heat, entry, size) {
   const [, noun] = LAYERS[kind];
-  const picture = (squares, height, outline, marks) => {
-    const found = density(squares, size.width, height);
+  const picture = (title, squares, part, marks) => {
+    const found = density(squares, part.width, part.height);
     const canvas = painted(el("canvas", {}), (colours) => paintDensity(canvas, found, colours));
-    return [found, sheet(label, { ...size, height }, outline, canvas, marks)];
+    return [found, sheet(title, part, entry.outline, canvas, marks)];
   };
   const squares = unpack(heat.page, size.width);
-  const [found, drawn] = picture(squares, size.height, entry.outline, foldMark(size));
+  const [found, drawn] = picture(label, squares, size, foldMark(size));
   const readout = el("p", { class: "readout", "aria-hidden": "true" });
   drawn.addEventListener("pointermove", (event) => {
     const box = drawn.getBoundingClientRect();
@@ -125,7 +126,12 @@ function placesPicture(label, kind, heat, entry, size) {
   ];
   if (heat.fixed) {
     const pinned = unpack(heat.fixed, size.width);
-    const [still, window] = picture(pinned, size.fold, null, []);
+    const [still, window] = picture(
+      `${label}, fixed layer`,
+      pinned,
+      { ...size, height: size.fold, shown: PINNED, whole: false },
+      [],
+    );
     parts.push(
       el(
         "div",
@@ -136,7 +142,7 @@ function placesPicture(label, kind, heat, entry, size) {
           {},
           el("h4", {}, "Fixed layer: on what stays in the window"),
           note(
-            `${plural(heat.fixed.n, noun)} on bars and buttons that do not scroll along, at their place in the window. The hottest spot has ${measure(still.most)}.`,
+            `${plural(heat.fixed.n, noun)} on bars and buttons that do not scroll along, at their place in the window, over the page as it opens. The hottest spot has ${measure(still.most)}.`,
           ),
         ),
       ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from math import isfinite
 from typing import Any
@@ -24,6 +25,7 @@ MOST_CELLS = {"click": 800, "move": 500, "rage": 250, "dead": 250}
 MOST_BOXES = 140
 LEAST_SIDE = 6
 LONGEST_LABEL = 48
+COUNTED = re.compile(r":nth-[a-z-]+\(\d+\)")
 
 
 def by_range(column: str, period: Period, as_name: str, condition: str = "true") -> str:
@@ -152,7 +154,7 @@ def outlines(published: Published, pages: list[Page]) -> dict[Page, dict[str, Ro
     """By page and band: `{boxes: [[label, x, y, w, h]], box_n, width, height, fold}` in page pixels.
 
     `width` is the window's, `height` the page's, `fold` the window's height (None where nobody says);
-    `box_n` counts the boxes before the smallest were left out.
+    `box_n` counts the different boxes before the smallest were left out.
     """
     found: dict[Page, dict[str, Row]] = defaultdict(dict)
     if published.lacks("marts.page_outlines", OUTLINE_COLUMNS):
@@ -163,7 +165,7 @@ def outlines(published: Published, pages: list[Page]) -> dict[Page, dict[str, Ro
         f" from marts.page_outlines join {CHOSEN} using (source, path) order by source, path, viewport_band",
         **chosen(pages),
     ):
-        boxes = _boxes(row["boxes"])
+        boxes = _innermost(_boxes(row["boxes"]))
         if not boxes:
             continue
         width = row.get("viewport_w") or max(x + w for _, x, _, w, _ in boxes)
@@ -179,8 +181,8 @@ def outlines(published: Published, pages: list[Page]) -> dict[Page, dict[str, Ro
 
 
 def label(selector: str) -> str:
-    """The last step of a selector, which names the element itself."""
-    return cut(selector.rsplit(">", 1)[-1].strip() or selector, LONGEST_LABEL)
+    """The last step of a selector, which names the element itself, without its place among its like."""
+    return cut(COUNTED.sub("", selector.rsplit(">", 1)[-1]).strip() or selector, LONGEST_LABEL)
 
 
 def cut(text: str, longest: int) -> str:
@@ -213,8 +215,12 @@ def _boxes(value: Any) -> list[Box]:
     return boxes
 
 
-def _largest(boxes: list[Box]) -> list[list[Any]]:
+def _innermost(boxes: list[Box]) -> list[Box]:
     # of nested elements with the same box the innermost comes last, and says most
-    places = {tuple(place): selector for selector, *place in boxes}
-    kept = sorted(places, key=lambda place: (-place[2] * place[3], place))[:MOST_BOXES]
-    return [[label(places[place]), *place] for place in kept]
+    places = {(x, y, w, h): selector for selector, x, y, w, h in boxes}
+    return [(selector, *place) for place, selector in places.items()]
+
+
+def _largest(boxes: list[Box]) -> list[list[Any]]:
+    kept = sorted(boxes, key=lambda box: (-box[3] * box[4], box[1:]))[:MOST_BOXES]
+    return [[label(selector), *place] for selector, *place in kept]

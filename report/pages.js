@@ -19,7 +19,7 @@ function pages(section, state) {
     note(
       span(range.since, range.until),
       data.pages.page_n > data.pages.pages.length
-        ? `. Heat of the ${count(data.pages.pages.length)} pages with most views; ${count(data.pages.page_n - data.pages.pages.length)} more are in the tables.`
+        ? `. Heat of the ${count(data.pages.pages.length)} pages with most views; the other ${count(data.pages.page_n - data.pages.pages.length)} have theirs in the published tables only.`
         : ".",
     ),
   );

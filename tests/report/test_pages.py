@@ -223,6 +223,7 @@ def test_an_outline_may_be_anything(sample_of: Callable[..., Path], tmp_path: Pa
     assert (outline["width"], outline["height"], outline["fold"]) == (390, 150, None)
     assert of(found, "/cart")["bands"]["mobile"]["outline"] is None
     assert label("body > main#top") == "main#top"
+    assert label("nav#menu>a:nth-of-type(5)") == "a"
 
 
 def test_without_such_events_it_says_what_to_do(sample_of: Callable[..., Path], tmp_path: Path) -> None:
