@@ -7,6 +7,10 @@ const SPEAKS = "a,button,label,summary,[role],h1,h2,h3,h4";
 const cut = (text: string | null | undefined, longest: number): string | undefined =>
   text ? text.slice(0, longest) : undefined;
 
+/** What it stands in; out of a shadow too. */
+const above = (element: Element): Element | null =>
+  element.parentElement || (element.getRootNode() as ShadowRoot).host || null;
+
 const placeAmong = (element: Element): number => {
   let n = 1;
   for (let each = element.previousElementSibling; each; each = each.previousElementSibling) {
@@ -18,8 +22,9 @@ const placeAmong = (element: Element): number => {
 /** A CSS path from the nearest lasting id, else from the top; as many steps as fit. */
 export const selectorOf = (element: Element): string => {
   let path = "";
-  for (let each: Element | null = element; each; each = each.parentElement) {
-    const { id } = each;
+  for (let each: Element | null = element; each; each = above(each)) {
+    const id = each.getAttribute("id"); // the property may be a field of a form
+
     const isLasting = id && id.length < 65 && !/\d{3}|^:/.test(id);
     const n = placeAmong(each);
     const step = each.localName.slice(0, 80) +
@@ -48,7 +53,7 @@ const fingerprintOf = (element: Element): string => {
 };
 
 export const isFixed = (element: Element | null): boolean => {
-  for (; element; element = element.parentElement) {
+  for (; element; element = above(element)) {
     if (/fixed|sticky/.test(getComputedStyle(element).position)) return true;
   }
   return false;
@@ -59,14 +64,15 @@ export const placeOf = (event: MouseEvent): Record<string, unknown> | undefined 
   const target = event.composedPath()[0];
   if (!(target instanceof Element)) return undefined;
   const element = target.closest(HANDLES) || target;
+  const link = element.closest<HTMLAnchorElement>("a[href]");
   const about = {
     selector: selectorOf(element),
     fingerprint: fingerprintOf(element),
     tag: element.localName.slice(0, 80),
-    element_id: cut(element.id, 200),
+    element_id: cut(element.getAttribute("id"), 200),
     element_classes: cut(element.getAttribute("class"), 200),
     text: textOf(element),
-    href: cut(element.closest("a")?.getAttribute("href") && element.closest("a")!.href, 500),
+    href: cut(typeof link?.href === "string" ? link.href : link?.getAttribute("href"), 500), // an object in SVG
   };
   // A key, or a script, presses a button nowhere.
   if (!event.detail && !event.clientX && !event.clientY) return { ...about, capture: "element" };

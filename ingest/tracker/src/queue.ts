@@ -73,27 +73,25 @@ const gather = (all: boolean): [string, string][] => {
 };
 
 /** Sends, and settles what became of it: delivered, or kept for another try. */
-const send = async (batch: [string, string][]): Promise<void> => {
+const send = async (batch: [string, string][], isLeaving?: boolean): Promise<void> => {
   const body = JSON.stringify({ writeKey: key, sentAt: new Date() }).slice(0, -1) +
     `,"batch":[${batch.map(([, json]) => json)}]}`;
   const keepalive = body.length < BODY_BYTES;
   const url = host + "/v1/batch";
+  // A browser without keepalive ends requests with their page, and tells nothing of a beacon.
+  if (isLeaving && !("keepalive" in Request.prototype) && navigator.sendBeacon(url, body)) return;
   let status = 0;
   let later = 0;
   batch.forEach(([id]) => flying.add(id));
   try {
-    if (keepalive && !("keepalive" in Request.prototype) && document.visibilityState === "hidden") {
-      navigator.sendBeacon(url, body);
-    } else {
-      const ending = new AbortController();
-      const late = setTimeout(() => ending.abort(), ANSWER_MS);
-      const answer = await fetch(url, { method: "POST", body, keepalive, credentials: "omit", signal: ending.signal });
-      clearTimeout(late);
-      // An answer that is not read to its end goes on counting as in flight, of which there may be 64 KiB.
-      await answer.text();
-      status = answer.status;
-      later = +(answer.headers.get("retry-after") || 0) * 1000;
-    }
+    const ending = new AbortController();
+    const late = setTimeout(() => ending.abort(), ANSWER_MS);
+    const answer = await fetch(url, { method: "POST", body, keepalive, credentials: "omit", signal: ending.signal });
+    // An answer that is not read to its end goes on counting as in flight, of which there may be 64 KiB.
+    await answer.text();
+    clearTimeout(late);
+    status = answer.status;
+    later = +(answer.headers.get("retry-after") || 0) * 1000;
   } catch {
     // No network, no collector, or a policy of the page: another try is all there is.
   }
@@ -141,5 +139,5 @@ export const leave = (): void => {
   // Where the last try failed, this one hardly arrives.
   const unheardAt = wait || !navigator.onLine ? 0 : Date.now();
   mine.forEach((json, id) => kept.has(id) && keep(id, json, unheardAt));
-  if (batch.length) void send(batch).then(() => mine.size && schedule(wait || FLUSH_MS));
+  if (batch.length) void send(batch, true).then(() => mine.size && schedule(wait || FLUSH_MS));
 };

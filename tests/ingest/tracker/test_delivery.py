@@ -124,6 +124,14 @@ def test_two_tabs_are_one_device_with_one_queue(visit: Visit, locks: str) -> Non
     assert len(visit.collector.lines(visit.source)) == len(rows)
 
 
+def test_a_browser_without_keepalive_sends_a_beacon_when_it_leaves(visit: Visit) -> None:
+    visit.context.add_init_script("delete Request.prototype.keepalive; window.fetch = () => Promise.reject()")
+    page = visit.open(visit.put("/beacon", "x", parts=""))
+    page.evaluate("footfall.track('By Beacon')")
+    visit.leave(page)
+    visit.named("By Beacon")
+
+
 def test_large_queues_go_in_several_requests_and_whole(visit: Visit) -> None:
     page = visit.open(visit.put("/large", "x", parts=""))
     page.evaluate("for (let n = 0; n < 30; n++) footfall.track('Large', {n, text: 'é'.repeat(5000)})")
@@ -186,8 +194,12 @@ def test_a_strict_policy_is_enough_and_not_broken(visit: Visit) -> None:
 
 
 def test_a_policy_that_forbids_the_collector_breaks_nothing(visit: Visit) -> None:
-    headers = {"Content-Security-Policy": f"script-src {visit.collector.url}; connect-src 'none'"}
+    headers = {
+        "Content-Security-Policy": f"script-src {visit.collector.url}; connect-src 'none';"
+        "require-trusted-types-for 'script'"
+    }
     page = visit.open(visit.put("/forbidden", "x", headers))
+    assert page.evaluate("footfall.variant('v', {a: 1, b: 1})") is None
     visit.hurry(page)
     assert page.evaluate(KEPT) >= 1
     visit.leave(page)

@@ -12,11 +12,11 @@ const ANSWERS = "input:not([type=button],[type=submit],[type=reset],[type=image]
 
 // --- rage: a chain of clicks, each soon after and near the one before; told once, when it has ended
 
-let chain: { n: number; at: number; x: number; y: number; place: Properties } | undefined;
+let chain: { n: number; at: number; when: number; x: number; y: number; place: Properties } | undefined;
 let ending: ReturnType<typeof setTimeout>;
 
 const endChain = (): void => {
-  if (chain && chain.n >= RAGE_N) door.track("Rage Clicked", { ...chain.place, click_n: chain.n });
+  if (chain && chain.n >= RAGE_N) door.track("Rage Clicked", { ...chain.place, click_n: chain.n }, chain.when);
   chain = undefined;
 };
 
@@ -25,7 +25,7 @@ const chainUp = (place: Properties, event: MouseEvent): void => {
   const [x, y] = place.target_fixed ? [clientX, clientY] : [pageX, pageY];
   const isNext = chain && at - chain.at < RAGE_MS && Math.abs(x - chain.x) + Math.abs(y - chain.y) < RAGE_PX;
   if (!isNext) endChain();
-  chain = { n: (chain?.n || 0) + 1, at, x, y, place };
+  chain = { n: (chain?.n || 0) + 1, at, when: Date.now(), x, y, place };
   clearTimeout(ending);
   ending = setTimeout(door.safe(endChain), RAGE_MS);
 };
@@ -53,10 +53,11 @@ const wait = (place: Properties, event: MouseEvent): void => {
   watcher.observe(document, seen);
   for (const each of path) if (each instanceof ShadowRoot) watcher.observe(each, seen);
   const at = event.timeStamp;
+  const when = Date.now();
   const timer = setTimeout(door.safe(() => {
     waiting = waiting.filter((each) => each.timer !== timer);
     if (!waiting.length) watcher.disconnect();
-    door.track("Dead Clicked", { ...place, delay_ms: Math.round(performance.now() - at) });
+    door.track("Dead Clicked", { ...place, delay_ms: Math.round(performance.now() - at) }, when);
   }), DEAD_MS - (performance.now() - at));
   waiting.push({ at, place, timer });
 };

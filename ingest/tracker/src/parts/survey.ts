@@ -33,8 +33,9 @@ form { box-sizing: border-box; width: 26rem; max-width: 100%; padding: 16px; bor
   background: #fff; color: #1a1a1a; font: 16px/1.4 system-ui, sans-serif; box-shadow: 0 4px 24px rgb(0 0 0 / 25%) }
 fieldset { border: 0; margin: 0; padding: 0 }
 legend, .question { display: block; padding: 0 2rem 8px 0; font-weight: 600 }
-.scale { display: flex; flex-wrap: wrap; gap: 4px }
-.scale label { position: relative; min-width: 32px; flex: 1; text-align: center; padding: 6px 0; border: 1px solid #767676;
+.scale { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 4px }
+@media (max-width: 480px) { .scale { grid-auto-flow: row; grid-template-columns: repeat(6, 1fr) } }
+.scale label { position: relative; text-align: center; padding: 6px 0; border: 1px solid #767676;
   border-radius: 4px; cursor: pointer }
 .scale input { position: absolute; inset: 0; margin: 0; width: 100%; height: 100%; opacity: 0; cursor: pointer }
 .scale label:has(:checked) { background: #1a1a1a; color: #fff }
