@@ -136,8 +136,8 @@ def run(
                 steps.import_round(path, move)
             with _stage(console, "Land", "events") as move:
                 steps.land(move)
-            # The first two rounds are built at once; from then on late events meet finished numbers.
-            if number > 1:
+            # What is late in the last round, and the day that comes live, meet numbers that were finished here.
+            if number == len(simulation.rounds) - 1:
                 _build(console, steps)
         with (
             steps.collector() as url,
