@@ -1,10 +1,10 @@
 // Where visitors get stuck: pages by what went wrong on them, in an order the reader chooses.
 const SIGNALS = [
-  ["Rage clicks", "three or more quick clicks on one place"],
+  ["Rage clicks", "bursts of quick clicks on one place"],
   ["Dead clicks", "clicks after which nothing changed"],
-  ["Quick back", "left within five seconds, back to the page before"],
-  ["Excessive scroll", "up and down again eight times or more"],
-  ["Errors", "views times errors of scripts, each error once a view"],
+  ["Quick back", "views left within seconds, back to the page before"],
+  ["Excessive scroll", "views scrolled up and down over and over"],
+  ["Errors", "errors of scripts, each once a view"],
 ];
 const untracked = () => el("span", { class: "untracked" }, "not tracked");
 // [n, views] as a rate; null is what nobody reported

@@ -146,7 +146,12 @@ function placeWords(page, layer, heat, band, range) {
   const [, noun] = LAYERS[layer];
   const views = page.views?.[range.key];
   if (!heat) {
-    const isUntracked = layer in SIGNAL_AT && views && views[SIGNAL_AT[layer]] === null;
+    const found = layer in SIGNAL_AT && views ? views[SIGNAL_AT[layer]] : undefined;
+    const isUntracked = found === null;
+    const isDrawn = Object.values(page.bands).some((one) => one.heat[layer]?.[range.key]);
+    // those that a model finds among the clicks have no place of their own
+    if (found > 0 && !isDrawn)
+      return [`${plural(found, noun)} on this page in all windows; none came with a place to draw.`];
     return [
       isUntracked
         ? `${noun[0].toUpperCase()}${noun.slice(1)}s are not tracked on this page in this range: not known, which is not 0.`

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,20 @@ def test_the_hottest_place_is_where_the_clicks_are(open_page: Callable[..., Page
     assert "No click from tablet windows" in (page.locator(".place-picture .note").text_content() or "")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_heat_scale_reads_without_hue(open_page: Callable[..., Page], report: Path, scheme: str) -> None:
+    page = open_page(report, color_scheme=scheme)
+    stops: list[str] = page.evaluate(
+        "[1, 2, 3, 4, 5].map((n) => getComputedStyle(document.documentElement).getPropertyValue(`--heat-${n}`).trim())"
+    )
+    light = [
+        0.2126 * int(hue[1:3], 16) ** 2.2 + 0.7152 * int(hue[3:5], 16) ** 2.2 + 0.0722 * int(hue[5:7], 16) ** 2.2
+        for hue in stops
+    ]
+    assert light == sorted(light, reverse=scheme == "light")
+    assert all(max(a, b) / min(a, b) > 1.4 for a, b in pairwise(light))
+
+
 def test_places_are_told_where_the_pointer_is(open_page: Callable[..., Page], one_spot: Path) -> None:
     page = open_page(one_spot)
     page.click('#pages [data-choice="desktop"]')
@@ -333,6 +348,7 @@ def test_not_tracked_is_said_and_zero_is_shown(
         connection.execute("update marts.friction_pages set rage_n = null, dead_n = 0")
         connection.execute("update marts.heatmap_elements set rage_n = null, dead_n = 0")
         connection.execute("update marts.scroll_reach set attention_ms = null, visible_ms = null")
+        connection.execute("update marts.friction_pages set dead_n = 2 where path = '/cart' and date = '2026-11-20'")
     write(bi, tmp_path / "report.html", now=NOW)
     page = open_page(tmp_path / "report.html")
     words = page.locator(".place-picture .note")
@@ -342,8 +358,12 @@ def test_not_tracked_is_said_and_zero_is_shown(
     assert "No dead click from" in (words.text_content() or "")
     page.click('#pages [data-choice="attention"]')
     assert "not known, which is not 0" in (words.text_content() or "")
+    page.select_option("#pages select", label="/cart")
+    page.click('#pages [data-choice="dead"]')
+    assert "2 dead clicks on this page in all windows; none came with a place" in (words.text_content() or "")
     assert {tuple(row[3:]) for row in cells(page, "Elements of")} == {("not tracked", "0")}
-    assert {(row[2], row[3]) for row in cells(page, "Friction by page")} == {("not tracked", "0.00")}
+    shown = {row[0]: row[2:4] for row in cells(page, "Friction by page")}
+    assert shown["/web"] == ["not tracked", "0.00"]
 
 
 def test_friction_is_sorted_by_keys_and_the_unknown_stays_last(open_page: Callable[..., Page], report: Path) -> None:
