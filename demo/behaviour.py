@@ -107,7 +107,7 @@ def _wander(rng: Random, visit: Visit, pages: int) -> None:
             visit.page(f"/category/{category}")
             if chance < 0.2:
                 visit.press()
-        elif chance < 0.1 and number:
+        elif chance < 0.025 and number:
             _glance(visit, f"/category/{category}", rng.choice(HELP))
         elif chance < 0.82:
             _look(rng, visit, rng.choice(BY_CATEGORY[category]))

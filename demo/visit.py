@@ -297,7 +297,9 @@ class Visit:
             first = engaged_ms if lowest == height else int(engaged_ms * (0.2 + 0.6 * rng.random()))
             intervals = [{"scroll_y": 0, "ms": first}]
             if first < engaged_ms:
-                intervals.append({"scroll_y": (lowest - height) * 2 // 3, "ms": engaged_ms - first})
+                intervals.append(
+                    {"scroll_y": int((lowest - height) * (0.4 + 0.6 * rng.random())), "ms": engaged_ms - first}
+                )
             self.at += 20
             self._send("track", "Engaged", {"engaged_ms": engaged_ms, "intervals": intervals, "scroll_max_pct": pct})
             self.tally.stayed(self.told, engaged_ms)
