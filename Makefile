@@ -22,7 +22,7 @@ install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --r
 install_self = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 endif
 
-.PHONY: help setup setup-dev setup-airflow readers demo test check format lint types sql-lint bench lock clean
+.PHONY: help setup setup-dev setup-airflow readers tracker demo test check format lint types sql-lint bench lock clean
 
 help: ## say what can be typed
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,10 @@ sql-lint: setup-dev
 bench: setup-dev ## measure, by hand: prints tables with their conditions
 	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python "$$each" || exit 1; done
 
+tracker: ## build the browser script anew; needed only by who changes it (Node.js 18 or later)
+	@cd ingest/tracker && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent check \
+		&& npm run --silent build
+
 readers: $(READERS:=/.stamp) ## older DuckDBs that must read what is published
 
 lock: setup-dev ## resolve the locked files anew (UPGRADE=--upgrade for newer ones)
@@ -68,7 +72,7 @@ lock: setup-dev ## resolve the locked files anew (UPGRADE=--upgrade for newer on
 	done
 
 clean: ## remove what was made here, but no data
-	rm -rf $(VENV) $(READERS) dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(READERS) ingest/tracker/node_modules dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # A stamp is newer than its lock file, so nothing is installed twice; the larger set counts as the smaller one.

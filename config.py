@@ -209,6 +209,14 @@ class Bots(Part):
     max_day: Annotated[int, Field(ge=1)] = 5000
 
 
+class Friction(Part):
+    n: Annotated[int, Field(ge=2, le=100)] = 3
+    within: Duration = timedelta(seconds=1)
+    within_px: Annotated[int, Field(ge=1)] = 30
+    quick_back_s: Annotated[float, Field(gt=0, le=3600)] = 5
+    reversals: Annotated[int, Field(ge=1)] = 8
+
+
 class Step(Part):
     event: Name | None = None
     page: Name | None = None
@@ -327,6 +335,7 @@ class Config(Part):
     sessions: Sessions = Sessions()
     identity: Identity = Identity()
     bots: Bots = Bots()
+    friction: Friction = Friction()
     funnels: tuple[Funnel, ...] = Field((), alias="funnel")
     retentions: tuple[Retention, ...] = Field((), alias="retention")
     journeys: tuple[Journey, ...] = Field((), alias="journey")
@@ -372,6 +381,13 @@ class Config(Part):
                 "max_users_per_device": self.identity.max_users_per_device,
             },
             "bots": _plain(self.bots),
+            "friction": {
+                "n": self.friction.n,
+                "within_us": _us(self.friction.within),
+                "within_px": self.friction.within_px,
+                "quick_back_us": _us(timedelta(seconds=self.friction.quick_back_s)),
+                "reversals": self.friction.reversals,
+            },
             "funnels": [_funnel(funnel) for funnel in self.funnels],
             "retentions": [_retention(retention) for retention in self.retentions],
             "journeys": [_plain(journey, "window") | {"window_us": _us(journey.window)} for journey in self.journeys],

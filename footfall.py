@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -32,6 +32,7 @@ __version__ = "0.1.0"
 OURS = {"config", "warehouse", "ingest", "transforms", "report", "demo", "footfall", "__main__"}
 REPORT_EVERY = timedelta(minutes=5)
 SHOWN_ROWS = 1000
+COLLECTOR = "collector.url"  # in the home, while a collector runs: where it listens
 
 app = typer.Typer(
     name="footfall",
@@ -119,7 +120,7 @@ def init(home: Home = HOME) -> None:
 
 @app.command()
 def demo(
-    visitors: Annotated[int, typer.Option(min=1, help="How many visitors come.")] = 6000,
+    visitors: Annotated[int, typer.Option(min=1, help="How many visitors come.")] = 4200,
     seed: Annotated[int, typer.Option(help="The same seed gives the same visits.")] = 1,
     until: Annotated[
         datetime | None, typer.Option(formats=DAY, help="Last day of the visits [default: yesterday].")
@@ -127,14 +128,20 @@ def demo(
     home: Annotated[Path, typer.Option("--home", help="The folder to make; wiped only if the demo made it.")] = Path(
         "footfall-demo"
     ),
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the shop to you instead, and wipe nothing.")] = False,
+    port: Annotated[
+        int, typer.Option(min=1, max=65534, help="With --serve: the shop's port; the collector takes the next one.")
+    ] = 8080,
 ) -> None:
-    """A small shop with simulated visitors, all the way from HTTP to the report."""
+    """A small shop with simulated visitors, all the way from HTTP to the report; or the shop itself, to visit."""
+    if serve:
+        _serve_demo(home, port)
+        return
     from demo.run import last_day
     from demo.run import run as run_demo
 
     day = last_day(until.date() if until else None, _now())
-    program = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else "footfall"
-    run_demo(home, _demo_steps, visitors=visitors, seed=seed, until=day, program=program)
+    run_demo(home, _demo_steps, visitors=visitors, seed=seed, until=day, program=_program())
 
 
 @app.command()
@@ -143,10 +150,13 @@ def collect(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
     workers: Annotated[int, typer.Option(min=1, max=64)] = 1,
+    ends_with_parent: Annotated[bool, typer.Option("--ends-with-parent", hidden=True)] = False,
 ) -> None:
     """Take events over HTTP and keep each one on disk before it is answered."""
-    from ingest.collector import check_port
+    from ingest.collector import check_port, end_with_parent
 
+    if ends_with_parent:
+        end_with_parent()
     settings = _settings(home)
     check_port(host, port)
     key = settings.sources[0].write_key or settings.sources[0].name
@@ -157,7 +167,36 @@ def collect(
         f"  curl http://{where}/v1/track -u {key}: -H 'Content-Type: application/json' "
         '-d \'{"event": "Hello", "anonymousId": "me"}\''
     )
-    _serve(settings, home, host, port, workers)
+    asked = home / COLLECTOR
+    asked.write_text(f"http://{where.replace('0.0.0.0', '127.0.0.1').replace('[::]', '[::1]')}\n", encoding="ascii")
+    try:
+        _serve(settings, home, host, port, workers)
+    finally:
+        asked.unlink(missing_ok=True)
+
+
+@app.command()
+def live(
+    home: Home = HOME,
+    source: Annotated[str | None, typer.Option("--source", help="Only what belongs to this [[source]].")] = None,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Only what was not taken, and why.")] = False,
+    once: Annotated[int | None, typer.Option("--once", min=1, help="Show the last so many, and end.")] = None,
+) -> None:
+    """Show each event as it comes in, taken or not and why."""
+    from ingest.live import Follower, Seen
+
+    name = _source(_settings(home), source) if source else None
+
+    def wanted(seen: Seen) -> bool:
+        return (name is None or seen.source == name) and (not rejected or bool(seen.why))
+
+    follower = Follower(home / "log")
+    for seen in follower.past(once or 10, wanted):
+        _show_seen(seen)
+    if once is None:
+        typer.echo(f"Following {home / 'log'}; Ctrl-C ends it.", err=True)
+        with suppress(KeyboardInterrupt):
+            _follow(follower, home / COLLECTOR, wanted, name)
 
 
 @app.command()
@@ -220,16 +259,7 @@ def run(
     stop = Flag()
     _stop_on_signals(stop)
     typer.echo(f"Landing, building and publishing {home} every {every}; Ctrl-C ends it.")
-    reported, is_stale = -float("inf"), True
-    while not stop.is_set():
-        began = time.monotonic()
-        is_stale |= _said(lambda: _round(home, settings, stop)) is True
-        if is_stale and not stop.is_set() and began - reported >= REPORT_EVERY.total_seconds():
-            done = _said(lambda: _report(home))
-            if done:
-                typer.echo(f"{_clock()} {done}")
-                reported, is_stale = began, False
-        stop.wait(max(0.0, pause.total_seconds() - (time.monotonic() - began)))
+    _rounds(home, settings, stop, pause)
     typer.echo("Ended.")
 
 
@@ -415,6 +445,20 @@ def _report(home: Path) -> str:
     return f"Wrote {out}; open it in a browser."
 
 
+def _rounds(home: Path, settings: Config, stop: Flag, pause: timedelta, report_every: timedelta = REPORT_EVERY) -> None:
+    """Land, build and publish, round after round, and now and then the report, until `stop` is set."""
+    reported, is_stale = -float("inf"), True
+    while not stop.is_set():
+        began = time.monotonic()
+        is_stale |= _said(lambda: _round(home, settings, stop)) is True
+        if is_stale and not stop.is_set() and began - reported >= report_every.total_seconds():
+            done = _said(lambda: _report(home))
+            if done:
+                typer.echo(f"{_clock()} {done}")
+                reported, is_stale = began, False
+        stop.wait(max(0.0, pause.total_seconds() - (time.monotonic() - began)))
+
+
 def _round(home: Path, settings: Config, stop: Flag) -> bool:
     """One round of `run`, saying what it did where it did anything; whether it published."""
     has_changed = False
@@ -426,6 +470,40 @@ def _round(home: Path, settings: Config, stop: Flag) -> bool:
             if has_changed:
                 typer.echo(f"{_clock()} {said}")
     return has_changed
+
+
+def _show_seen(seen: Any) -> None:
+    typer.echo(typer.style(seen.text(), fg="red" if seen.why else None))
+
+
+def _follow(follower: Any, collector: Path, wanted: Callable[[Any], bool], source: str | None) -> None:
+    """Show what is new, and by their counts what the collector did not keep, for ever."""
+    from ingest.live import turned
+
+    counted, asked = _metrics(collector), time.monotonic()
+    while True:
+        for seen in follower.new():
+            if wanted(seen):
+                _show_seen(seen)
+        if time.monotonic() - asked >= 1:
+            now, asked = _metrics(collector), time.monotonic()
+            for each in turned(counted, now) if now else ():
+                if source in (None, each.source):
+                    typer.echo(typer.style(each.text(_now()), fg="yellow"))
+            counted = now or counted
+        time.sleep(0.2)
+
+
+def _metrics(collector: Path) -> str:
+    """The counts of the collector of a home, empty where none runs."""
+    from http.client import HTTPException
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(f"{collector.read_text(encoding='ascii').strip()}/metrics", timeout=2) as answer:
+            return str(answer.read().decode())
+    except (OSError, ValueError, HTTPException):
+        return ""
 
 
 def _said(step: Callable[[], Any]) -> Any:
@@ -499,22 +577,69 @@ def _demo_steps(home: Path) -> Iterator[Steps]:
         )
 
 
+def _serve_demo(home: Path, port: int) -> None:
+    """The shop, a collector beside it and the loop behind them, until one Ctrl-C ends all three."""
+    from demo.run import furnish
+    from demo.serve import serving
+    from ingest.collector import check_port
+
+    for each in (port, port + 1):
+        check_port("127.0.0.1", each)
+    is_new = furnish(home)
+    if not (home / "secret.key").exists():
+        _make_key(home / "secret.key")
+    settings = _settings(home)
+    source = settings.sources[0]
+    stop = Flag()
+    _stop_on_signals(stop)
+    with (
+        _demo_collector(home, port + 1, [*source.origins, f"http://127.0.0.1:{port}"]) as awaited,
+        serving(port, collector=(collector := awaited()), write_key=source.write_key or source.name) as shop,
+    ):
+        typer.echo(f"The shop:      {shop}")
+        typer.echo(f"The collector: {collector}, into {home / 'log'}")
+        typer.echo(f"In another terminal: {_program()} live --home {home}")
+        if is_new:
+            typer.echo(
+                f"Nobody has visited it yet. For three months of visitors first: {_program()} demo --home {home}"
+            )
+        typer.echo(f"The report, anew after each visit: {home / 'report.html'}. Ctrl-C ends all.")
+        _rounds(home, settings, stop, timedelta(seconds=3), timedelta(seconds=15))
+    typer.echo("Ended.")
+
+
+def _program() -> str:
+    """How this program was called."""
+    return os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else "footfall"
+
+
 @contextmanager
-def _demo_collector(home: Path) -> Iterator[Callable[[], str]]:
-    """A collector of its own process group on a free port, until the block ends; called, it awaits its url."""
+def _demo_collector(
+    home: Path, port: int | None = None, origins: list[str] | None = None
+) -> Iterator[Callable[[], str]]:
+    """A collector of its own process group, on a free port if none is named, until the block ends.
+
+    Called, it awaits its url. `origins` stand in for those of the first [[source]].
+    """
+    import json
     import socket
     import subprocess
     from urllib.error import URLError
     from urllib.request import urlopen
 
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port = trial.getsockname()[1]
+    env = dict(os.environ)
+    if origins:
+        name = "".join(each if each.isalnum() else "_" for each in _settings(home).sources[0].name)
+        env[f"FOOTFALL_SOURCE__{name.upper()}__ORIGINS"] = json.dumps(origins)
+    if port is None:
+        with socket.socket() as trial:
+            trial.bind(("127.0.0.1", 0))
+            port = trial.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, __file__, "collect", "--home", str(home), "--port", str(port)]
+    command = [sys.executable, __file__, "collect", "--home", str(home), "--port", str(port), "--ends-with-parent"]
     said = home / "collector.log"
     with said.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=env, start_new_session=True)
 
     def ready() -> str:
         for _ in range(300):
@@ -540,6 +665,7 @@ def _demo_collector(home: Path) -> Iterator[Callable[[], str]]:
 
 
 def _serve(settings: Config, home: Path, host: str, port: int, workers: int) -> None:
+    import ingest
     from ingest.body import Limits
     from ingest.collector import serve
     from ingest.protocols.request import Source
@@ -561,6 +687,7 @@ def _serve(settings: Config, home: Path, host: str, port: int, workers: int) -> 
         segment_bytes=settings.log.segment_bytes,
         segment_seconds=settings.log.segment_minutes * 60,
         trusted_proxies=given.trusted_proxies,
+        tracker=Path(ingest.__file__).parent / "tracker" / "built",
     )
 
 

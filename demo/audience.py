@@ -23,21 +23,21 @@ class Browser:
 
 BROWSERS = (
     Browser("desktop", f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {_WEBKIT} Chrome/142.0.0.0 Safari/537.36",
-            Screen(1920, 1080, 1903, 937, 1903, 3000), 22),
+            Screen(1920, 1080, 1903, 937), 22),
     Browser("desktop", f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {_WEBKIT} Chrome/142.0.0.0 Safari/537.36 "
-            "Edg/142.0.0.0", Screen(1536, 864, 1521, 730, 1521, 3000), 7),
+            "Edg/142.0.0.0", Screen(1536, 864, 1521, 730), 7),
     Browser("desktop", f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) {_SAFARI} Version/26.1 "
-            "Safari/605.1.15", Screen(1512, 982, 1512, 861, 1512, 3000), 9),
+            "Safari/605.1.15", Screen(1512, 982, 1512, 861), 9),
     Browser("desktop", "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
-            Screen(1920, 1200, 1920, 1055, 1920, 3000), 4),
+            Screen(1920, 1200, 1920, 1055), 4),
     Browser("mobile", f"Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) {_SAFARI} Version/26.1 "
-            "Mobile/15E148 Safari/604.1", Screen(393, 852, 393, 659, 393, 5200), 26),
+            "Mobile/15E148 Safari/604.1", Screen(393, 852, 393, 659), 26),
     Browser("mobile", f"Mozilla/5.0 (Linux; Android 10; K) {_WEBKIT} Chrome/142.0.0.0 Mobile Safari/537.36",
-            Screen(412, 915, 412, 785, 412, 5200), 21),
+            Screen(412, 915, 412, 785), 21),
     Browser("mobile", f"Mozilla/5.0 (Linux; Android 10; K) {_WEBKIT} SamsungBrowser/28.0 Chrome/130.0.0.0 "
-            "Mobile Safari/537.36", Screen(384, 832, 384, 700, 384, 5200), 6),
+            "Mobile Safari/537.36", Screen(384, 832, 384, 700), 6),
     Browser("tablet", f"Mozilla/5.0 (iPad; CPU OS 18_7 like Mac OS X) {_SAFARI} Version/26.1 Mobile/15E148 "
-            "Safari/604.1", Screen(820, 1180, 820, 1096, 820, 3000), 5),
+            "Safari/604.1", Screen(820, 1180, 820, 1096), 5),
 )  # fmt: skip
 DESKTOPS = tuple(browser for browser in BROWSERS if browser.device == "desktop")
 MOBILES = tuple(browser for browser in BROWSERS if browser.device == "mobile")

@@ -60,8 +60,10 @@ def play(rng: Random, visit: Visit, customer: Customer, outing: Outing) -> None:
                 visit.stay()
                 if rng.random() < 0.55:
                     visit.start_checkout(customer.basket)
-                    visit.page("/checkout/shipping")
+                    visit.page("/checkout")
                     visit.stay()
+                    if rng.random() < 0.2:
+                        visit.press("place-order", in_vain=True, in_anger=True)
         case _:
             _buy(rng, visit, customer, outing)
     visit.end()
@@ -83,8 +85,14 @@ def _land(rng: Random, visit: Visit, where: str) -> None:
 def _look(rng: Random, visit: Visit, product: Product) -> None:
     visit.stay()
     visit.page(product.path, product)
-    if rng.random() < 0.3:
-        visit.click()
+    chance = rng.random()
+    if chance < 0.05:
+        # The page has a button that does nothing.
+        visit.press("figure", in_vain=True, in_anger=chance < 0.02)
+    elif chance < 0.25:
+        visit.press()
+    elif chance > 0.99:
+        visit.fail()
 
 
 def _wander(rng: Random, visit: Visit, pages: int) -> None:
@@ -98,7 +106,9 @@ def _wander(rng: Random, visit: Visit, pages: int) -> None:
             visit.stay()
             visit.page(f"/category/{category}")
             if chance < 0.2:
-                visit.click()
+                visit.press()
+        elif chance < 0.025 and number:
+            _glance(visit, f"/category/{category}", rng.choice(HELP))
         elif chance < 0.82:
             _look(rng, visit, rng.choice(BY_CATEGORY[category]))
         elif chance < 0.9:
@@ -110,6 +120,15 @@ def _wander(rng: Random, visit: Visit, pages: int) -> None:
         else:
             visit.stay()
             visit.page(rng.choice(HELP))
+
+
+def _glance(visit: Visit, here: str, there: str) -> None:
+    """Go to a page by mistake and come back at once."""
+    visit.stay()
+    visit.page(here)
+    visit.stay()
+    visit.page(there)
+    visit.page(here)
 
 
 def _fill(rng: Random, visit: Visit, customer: Customer) -> None:
@@ -133,9 +152,11 @@ def _buy(rng: Random, visit: Visit, customer: Customer, outing: Outing) -> None:
     if outing.logs_in:
         visit.page("/account/login")
         visit.log_in(customer.user_id or "")
-    visit.page("/checkout/shipping")
+    visit.page("/checkout")
     visit.stay()
-    visit.page("/checkout/payment")
+    if rng.random() < 0.06:
+        visit.fail()
+        visit.press("place-order", in_anger=True)
     coupon = "WELCOME10" if not customer.order_n else "AUTUMN15" if rng.random() < 0.1 else None
     basket, customer.basket = customer.basket, {}
     order_id, cents = visit.order(basket, coupon if rng.random() < 0.6 else None)

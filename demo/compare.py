@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, timedelta
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias
 import duckdb
 
 from demo.days import DAY
-from demo.tally import INTERVALS, STEPS, WINDOW, Tally
+from demo.tally import BANDS, INTERVALS, STEPS, WINDOW, Tally
 
 # Keys as text and dates, as they stand in the published table.
 Key: TypeAlias = tuple[Any, ...]
@@ -74,6 +75,7 @@ def compare(tally: Tally, bi: Path) -> list[Compared]:
             *_funnel(tally, con, upto),
             *_retention(tally, con, upto),
             *_journey(tally, con, upto),
+            *_pages(tally, con, upto),
         ]
 
 
@@ -167,6 +169,30 @@ def _journey(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterato
     )
 
 
+def _pages(tally: Tally, con: duckdb.DuckDBPyConnection, upto: int) -> Iterator[Compared]:
+    """What happened on the pages of each date that is over: by thing pressed, by page, by part of the page."""
+    days = tally.days
+    over = f"source = 'web' and date <= '{days.date_of(days.day(upto) - 1)}'"
+
+    def complete(counts: Mapping[Any, Mapping[str, int]], *columns: str) -> dict[str, Numbers]:
+        keys = [key for key in counts if days.start(key[0]) + DAY <= upto]
+        return {column: {key: counts[key].get(column, 0) for key in keys} for column in columns}
+
+    kinds = ("click_n", "rage_n", "dead_n")
+    yield from _meet(con, "heatmap_elements", "date, path, selector", over, complete(tally.elements, *kinds))
+    signs = ("view_n", "rage_n", "dead_n", "quick_back_n", "excessive_scroll_n", "error_n")
+    yield from _meet(con, "friction_pages", "date, path", over, complete(tally.friction, *signs))
+    # All pages together: one by one they are more cells than all other tables have.
+    reach: defaultdict[tuple[date, str, int], Counter[str]] = defaultdict(Counter)
+    for (day, _, band), depths in tally.depths.items():
+        for depth_band in range(BANDS):
+            cell = reach[day, band, depth_band]
+            cell["view_n"] += len(depths)
+            cell["reached_n"] += sum(pct > depth_band * 100 // BANDS for pct in depths)
+    keys = "date, viewport_band, depth_band"
+    yield from _meet(con, "scroll_reach", keys, over, complete(reach, "view_n", "reached_n"))
+
+
 def _period_end(period: str, start: date) -> date:
     """The first date after the period."""
     match period:
@@ -186,15 +212,20 @@ def _number(counts: Mapping[str, int], column: str) -> Number:
     return Decimal(cents) / 100
 
 
+def _whole(number: Number | float) -> Number:
+    """Counts of samples are floating: here each sample stands for itself."""
+    return number if not isinstance(number, float) else int(number) if number.is_integer() else Decimal(str(number))
+
+
 def _meet(
     con: duckdb.DuckDBPyConnection, table: str, keys: str, where: str, told: dict[str, Numbers]
 ) -> Iterator[Compared]:
     """The tally's numbers, by column and key, beside those of the published table."""
     key_n = keys.count(",") + 1
-    columns = ", ".join(told)
-    rows = con.execute(f"select {keys}, {columns} from marts.{table} where {where}").fetchall()
+    sums = ", ".join(f"sum({column})" for column in told)
+    rows = con.execute(f"select {keys}, {sums} from marts.{table} where {where} group by {keys}").fetchall()
     for place, (column, numbers) in enumerate(told.items(), start=key_n):
-        published = {row[:key_n]: row[place] or 0 for row in rows}
+        published = {row[:key_n]: _whole(row[place] or 0) for row in rows}
         # What only the file has matters where it is not 0.
         cells = [Cell(key, number, published.get(key, 0)) for key, number in numbers.items()]
         cells += [Cell(key, 0, n) for key, n in published.items() if n and key not in numbers]

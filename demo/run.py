@@ -78,6 +78,17 @@ def prepare(home: Path) -> None:
     shutil.copyfile(Path(__file__).parent / "footfall.toml", home / "footfall.toml")
 
 
+def furnish(home: Path) -> bool:
+    """Make sure that the shop can be served from `home`; whether it had to be made, without any visitors.
+
+    Raises DemoError where the demo did not make what is there.
+    """
+    if (home / MARKER).exists() and (home / "footfall.toml").exists():
+        return False
+    prepare(home)
+    return True
+
+
 def last_day(until: date | None, now: datetime) -> date:
     """The last day to simulate: `until`, else the last one that is over in the shop's time zone."""
     yesterday = now.astimezone(ZoneInfo(TIMEZONE)).date() - timedelta(days=1)
@@ -125,8 +136,8 @@ def run(
                 steps.import_round(path, move)
             with _stage(console, "Land", "events") as move:
                 steps.land(move)
-            # What comes in the last round and live meets numbers that are finished.
-            if path == simulation.rounds[-2]:
+            # What is late in the last round, and the day that comes live, meet numbers that were finished here.
+            if number == len(simulation.rounds) - 1:
                 _build(console, steps)
         with _stage(console, f"Send {until} over HTTP", "events") as move:
             send(collector(), simulation.visits, write_key=WRITE_KEY, progress=move)
@@ -148,6 +159,7 @@ def run(
     for command in (
         f'{program} sql --home {home} "select channel, sum(order_n) orders, sum(revenue_amt) revenue '
         'from marts.traffic_daily group by channel order by revenue desc"',
+        f"{program} demo --serve --home {home}",
         f"{program} doctor --home {home}",
         f"{program} collect --home {home}",
     ):

@@ -20,6 +20,9 @@ WINDOW = 14 * DAY
 MAX_STEPS = 5
 INTERVALS = 8
 ENGAGED_MS = 10_000
+QUICK_BACK = 5000
+REVERSALS = 8
+BANDS = 20
 
 # date, channel, device, country: the names they are counted under
 Place: TypeAlias = tuple[int, str, str, str]
@@ -58,6 +61,7 @@ class Visit:
     engaged_ms: int = 0
     action_n: int = 0
     order_n: int = 0
+    views: list[tuple[int, str]] = field(default_factory=list)  # the last two pages: when, under which name
     from_home: list[str] = field(default_factory=list)  # from the first "/" on
     orders_from_home: int = 0
 
@@ -74,10 +78,14 @@ class Tally:
         self.edges: Counter[tuple[date, int, str, str]] = Counter()
         self.paths: Counter[tuple[date, str]] = Counter()
         self.path_conversions: Counter[tuple[date, str]] = Counter()
+        self.elements: defaultdict[tuple[date, str, str], Counter[str]] = defaultdict(Counter)  # of page and selector
+        self.friction: defaultdict[tuple[date, str], Counter[str]] = defaultdict(Counter)
+        self.depths: defaultdict[tuple[date, str, str], list[int]] = defaultdict(list)  # of page and window, per cent
         self.event_n = 0
         self.bot_event_n = 0
         self.late_n = 0
         self.duplicate_n = 0
+        self._looks: set[tuple[str, str, int]] = set()
         self._seen: set[tuple[Place, int]] = set()
         self._seen_in: set[tuple[str, date, int]] = set()
         self._periods = [
@@ -118,10 +126,15 @@ class Tally:
             person.is_new = False
             self.add(place, "new_visitor_n")
         person.page_weeks.add(self._periods[day][1][1])
-        if path == "/" or visit.from_home:
-            name = node(path)
-            if not visit.from_home or visit.from_home[-1] != name:
-                visit.from_home.append(name)
+        name, here = node(path), self.days.date_of(day)
+        self.friction[here, name]["view_n"] += 1
+        if len(visit.views) == 2:
+            (_, before), (came, there) = visit.views
+            if before == name != there and at - came < QUICK_BACK:
+                self.friction[self.days.date_of(self.days.day(came)), there]["quick_back_n"] += 1
+        visit.views = [*visit.views[-1:], (at, name)]
+        if (path == "/" or visit.from_home) and name != (visit.from_home or [""])[-1]:
+            visit.from_home.append(name)
 
     def stayed(self, visit: Visit, engaged_ms: int) -> None:
         visit.engaged_ms += engaged_ms
@@ -129,6 +142,32 @@ class Tally:
     def acted(self, visit: Visit) -> None:
         """Something was done that keeps the visit from being a bounce."""
         visit.action_n += 1
+
+    def pressed(self, visit: Visit, at: int, path: str, selector: str, metric: str = "click_n") -> None:
+        """Something on a page was pressed (`click_n`), in anger (`rage_n`, once a burst), in vain (`dead_n`)."""
+        self.acted(visit)
+        here = self.days.date_of(self.days.day(at))
+        self.elements[here, node(path), selector][metric] += 1
+        if metric != "click_n":
+            self.friction[here, node(path)][metric] += 1
+
+    def failed(self, at: int, path: str) -> None:
+        """A page view met an error."""
+        self.friction[self.days.date_of(self.days.day(at)), node(path)]["error_n"] += 1
+
+    def scrolled(self, opened_at: int, path: str, band: str, pct: int, reversals: int) -> None:
+        """A page that was opened at this instant was seen down to `pct` per cent of it."""
+        here = self.days.date_of(self.days.day(opened_at))
+        self.depths[here, node(path), band].append(pct)
+        if reversals >= REVERSALS:
+            self.friction[here, node(path)]["excessive_scroll_n"] += 1
+
+    def is_first_look(self, at: int, path: str, band: str) -> bool:
+        """Whether nobody has looked at this page through such a window in these thirty days."""
+        look = (node(path), band, self.days.day(at) // 30)
+        is_first = look not in self._looks
+        self._looks.add(look)
+        return is_first
 
     def took_step(self, visit: Visit, at: int, step: int) -> None:
         """The person took funnel step 1, 2, 3 or 4."""

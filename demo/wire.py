@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,14 +16,12 @@ class Campaign(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Screen(msgspec.Struct, frozen=True, rename="camel"):
-    """The screen, as `inner` the part of it that shows the page, as `document` the whole page, in pixels."""
+    """The screen, and as `inner` the part of it that shows the page, in pixels."""
 
     width: int
     height: int
     inner_width: int
     inner_height: int
-    document_width: int
-    document_height: int
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -51,6 +50,8 @@ class Context(msgspec.Struct, omit_defaults=True, rename={"user_agent": "userAge
     campaign: Campaign | None = None
     page: Page | None = None
     page_view_id: str | None = None
+    document_w: int | None = None  # the whole page, in pixels
+    document_h: int | None = None
 
 
 class Event(msgspec.Struct, omit_defaults=True, rename="camel"):
@@ -63,7 +64,7 @@ class Event(msgspec.Struct, omit_defaults=True, rename="camel"):
     event: str | None = None
     anonymous_id: str | None = None
     user_id: str | None = None
-    properties: dict[str, Any] | msgspec.Raw | None = None
+    properties: Mapping[str, Any] | msgspec.Raw | None = None
     traits: dict[str, Any] | None = None
     sent_at: str | None = None
     write_key: str | None = None

@@ -49,6 +49,7 @@ def main(report: Path) -> None:
             take(browser, report, "channels", "#channels"),
             take(browser, report, "funnel", "#funnels .card"),
             take(browser, report, "journeys", "#journeys .card"),
+            take(browser, report, "pages", "#pages .card"),
             take(browser, report, "retention", "#retention .card, #retention .empty"),
             take(browser, report, "phone", None, **phone),
         ):

@@ -23,7 +23,7 @@ from ingest.protocols.request import Source, Sources
 from ingest.receive import Receiver, Setting
 from ingest.tally import Tally
 
-__all__ = ["CollectorError", "Limits", "Source", "check_port", "serve"]
+__all__ = ["CollectorError", "Limits", "Source", "check_port", "end_with_parent", "serve"]
 
 
 class CollectorError(Exception):
@@ -47,8 +47,8 @@ def serve(
     """Collect into the log folder until SIGTERM or SIGINT; requests in flight are finished.
 
     `clock` gives aware UTC; `trusted_proxies` are networks whose X-Forwarded-For is believed; `tracker` is
-    the file behind /footfall.js. Raises CollectorError: the port is taken, the log cannot be written, or the
-    workers die again and again. Runs in the main thread, because it takes the signals.
+    the folder of /footfall.js and its parts. Raises CollectorError: the port is taken, the log cannot be
+    written, or the workers die again and again. Runs in the main thread, because it takes the signals.
     """
     from granian.constants import HTTPModes, Interfaces, Loops
     from granian.http import HTTP1Settings
@@ -135,10 +135,15 @@ def check_port(host: str, port: int) -> None:
         ) from None
 
 
-def follow(parent: int) -> None:
-    """Lets this worker end with its parent, even if that is killed: SIGTERM at once, the end after 10 s."""
+def end_with_parent() -> None:
+    """Lets this process have SIGTERM when the one that started it ends, however it ends; Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def follow(parent: int) -> None:
+    """Lets this worker end with its parent, even if that is killed: SIGTERM at once, the end after 10 s."""
+    end_with_parent()
 
     def watch() -> None:
         while os.getppid() == parent:

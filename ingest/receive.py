@@ -23,6 +23,7 @@ from ingest.protocols import ROUTES, find_route
 from ingest.protocols.request import Answer, Outcome, Request, Route, Source, Sources, error_answer
 from ingest.rate import Rate
 from ingest.salt import salt_of
+from ingest.scripts import answer_script, read_scripts
 from ingest.status import metrics, ready
 from ingest.tally import PII, Refusal, Tally
 
@@ -65,6 +66,7 @@ class Receiver:
         self._bodies = Bodies(setting.limits, setting.limits.bodies_bytes // setting.workers)
         self._key_rate = Rate(share(setting.limits.rate_per_key, setting.workers))
         self._address_rate = Rate(share(setting.limits.rate_per_address, setting.workers))
+        self._scripts = read_scripts(setting.tracker)
         self._failed_at = 0.0
         self._salt: tuple[date | None, bytes] = (None, b"")
 
@@ -259,8 +261,10 @@ class Receiver:
             answer = await self._loop.run_in_executor(None, self._ready)
         elif path == "/metrics":
             answer = await self._loop.run_in_executor(None, metrics, self._setting.log, self._setting.tally)
-        elif path == "/footfall.js" and self._setting.tracker and self._setting.tracker.is_file():
-            answer = Answer(200, self._setting.tracker.read_bytes(), "text/javascript; charset=utf-8")
+        elif script := self._scripts.get(path):
+            answer, headers = answer_script(script, scope.headers)
+            proto.response_bytes(answer.status, [("content-type", answer.content_type), *headers], answer.body)
+            return
         else:
             raise Refused(Refusal.NOT_FOUND, 404, "no protocol is mounted at this address")
         self._send(proto, answer, origin, None, () if answer.status < 500 else RETRY_AFTER)

@@ -14,6 +14,7 @@ function palette() {
     accent: get("--accent"),
     exit: get("--exit"),
     series: Array.from({ length: 8 }, (_, n) => get(`--series-${n + 1}`)),
+    heat: Array.from({ length: 5 }, (_, n) => get(`--heat-${n + 1}`)),
   };
 }
 
@@ -37,6 +38,7 @@ function draw(entry) {
     charts.delete(entry);
     return;
   }
+  if (entry.paint) return entry.paint(palette());
   entry.instance ??= echarts.init(entry.box, null, { renderer: "svg" });
   entry.instance.setOption(
     { animation: false, ...entry.option(palette(), entry.box.clientWidth) },
@@ -56,8 +58,8 @@ function fitAll() {
 
 // on paper a picture scales with its box instead of being drawn anew: the page's width is not known before
 function forPaper(isPaper) {
-  for (const { box } of charts) {
-    const picture = box.querySelector("svg");
+  for (const { box, instance } of charts) {
+    const picture = instance && box.querySelector("svg");
     if (!picture) continue;
     if (isPaper) picture.setAttribute("viewBox", `0 0 ${box.clientWidth} ${box.clientHeight}`);
     else picture.removeAttribute("viewBox");

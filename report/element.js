@@ -22,7 +22,8 @@ function svg(name, attributes, ...children) {
   return node;
 }
 
-// columns: [{label, text, number, cell}]: `text(row)` gives what is read, `cell(row)` an element in its place
+// columns: [{label, text, number, cell, head, sort}]: `text(row)` gives what is read, `cell(row)` an element in its
+// place; `head` is an element instead of the label, `sort` how the rows are ordered by this column
 function table(caption, columns, rows, { visible = false, className = "" } = {}) {
   return el(
     "div",
@@ -38,7 +39,11 @@ function table(caption, columns, rows, { visible = false, className = "" } = {})
           "tr",
           {},
           columns.map((column) =>
-            el("th", { scope: "col", class: column.number ? "number" : "" }, column.label),
+            el(
+              "th",
+              { scope: "col", class: column.number ? "number" : "", "aria-sort": column.sort },
+              column.head ?? column.label,
+            ),
           ),
         ),
       ),

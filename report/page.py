@@ -13,14 +13,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from report import funnels, journeys, period, quality, retention, traffic
+from report import funnels, journeys, pages, period, quality, retention, traffic
+from report.heatmap import CELL_COLUMNS
 from report.published import Published, ReportError, Row, open_published
 
 __all__ = ["ReportError", "write"]
 
 HERE = Path(__file__).parent
 # sections that are cut by the ranges of dates, which the daily totals give
-DATED = {"marts.traffic_daily", "marts.journey_edges"}
+DATED = {"marts.traffic_daily", "marts.journey_edges", "marts.heatmap_cells"}
 SCRIPTS = (
     "format",
     "element",
@@ -29,6 +30,11 @@ SCRIPTS = (
     "channels",
     "funnels",
     "journeys",
+    "heat",
+    "heatmap",
+    "reach",
+    "friction",
+    "pages",
     "retention",
     "quality",
     "start",
@@ -108,6 +114,12 @@ def content(published: Published, *, now: datetime) -> Row:
             "journey date step_no from_node to_node unit_n median_s",
             _define("journey"),
             lambda: journeys.read(published, dates) if dates else None,
+        ),
+        "pages": section(
+            "marts.heatmap_cells",
+            CELL_COLUMNS,
+            "put footfall.js on the pages, which sends clicks, scrolling and attention, or wait for visitors",
+            lambda: pages.read(published, dates) if dates else None,
         ),
         "retention": section(
             "marts.retention_cells",

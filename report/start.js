@@ -4,6 +4,7 @@ const SECTIONS = {
   channels: ["Channels", channels],
   funnels: ["Funnels", funnels],
   journeys: ["Journeys", journeys],
+  pages: ["Pages", pages],
   retention: ["Retention", retention],
   quality: ["Quality", quality],
 };

@@ -68,6 +68,16 @@ class Bots(msgspec.Struct, frozen=True):
     max_day: int = 5000
 
 
+class Friction(msgspec.Struct, frozen=True):
+    """When a visitor is stuck; distances in pixels."""
+
+    n: int = 3  # clicks that make a burst of rage
+    within_us: int = 1_000_000  # each less than this after the one before
+    within_px: int = 30  # and less than this from it, |dx| + |dy|
+    quick_back_us: int = 5_000_000  # a page left for the one before in less than this
+    reversals: int = 8  # changes of the scroll direction on a page view
+
+
 class Funnel(msgspec.Struct, frozen=True):
     name: str
     steps: tuple[Step, ...]
@@ -124,6 +134,7 @@ class Definitions(msgspec.Struct, frozen=True):
     sessions: Sessions = Sessions()
     identity: Identity = Identity()
     bots: Bots = Bots()
+    friction: Friction = Friction()
     funnels: tuple[Funnel, ...] = ()
     retentions: tuple[Retention, ...] = ()
     journeys: tuple[Journey, ...] = ()

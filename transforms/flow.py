@@ -15,13 +15,17 @@ import msgspec
 from transforms import (
     agents,
     events,
+    friction,
     funnel_model,
+    heatmaps,
     journey_model,
     orders,
     persons,
     placements,
     retention_model,
     rules,
+    samples,
+    scroll,
     traffic,
 )
 from transforms.definitions import Definitions
@@ -101,6 +105,34 @@ MODELS = (
         ("placements",),
         lambda d: d.retentions,
         retention_model.fill,
+    ),
+    Model("samples", ("core.pages", "core.pointer", "core.scrolls"), ("events",), lambda _: None, samples.append),
+    Model(
+        "heatmaps",
+        (
+            "marts.heatmap_cells",
+            "marts.heatmap_pages",
+            "marts.heatmap_element_cells",
+            "core.outlines",
+            "marts.page_outlines",
+        ),
+        ("samples", "placements"),
+        lambda d: d.site.timezone,
+        heatmaps.draw,
+    ),
+    Model(
+        "scroll",
+        ("core.page_views", "marts.scroll_reach", "marts.scroll_pages"),
+        ("samples", "placements"),
+        lambda d: (d.site.timezone, scroll.GLIMPSES),
+        scroll.measure,
+    ),
+    Model(
+        "friction",
+        ("core.signals", "core.friction", "marts.friction_pages", "marts.heatmap_elements"),
+        ("samples", "placements", "scroll"),
+        lambda d: (d.site.timezone, d.friction),
+        friction.find,
     ),
 )
 

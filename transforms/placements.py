@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from transforms import channels, identity, sessions
+from transforms.definitions import DAY_US
 from transforms.run import Run, as_key
 from transforms.steps import like
 from warehouse import Warehouse
@@ -36,7 +37,7 @@ def _place_shard(run: Run, shard: int, shards: int) -> int:
         select
             event_no, event_id, source, name, event_at, date, seq, device_id, user_person_id, id_kind, page_view_id,
             is_page, is_bearing, is_interactive, is_bot, path, referrer_host, utm_source, utm_medium, utm_campaign,
-            click_id, agent_id, country, engaged_ms, is_ping
+            click_id, agent_id, country, library, engaged_ms, is_ping
         from core.events
         where device_id in (select key from touched_devices where key % $shards = $shard)
         """,
@@ -136,19 +137,62 @@ def _walk(run: Run) -> None:
         warehouse.execute(
             """
             create or replace temp table placed as
+            with held as (
+                select
+                    p.event_no, e.event_at, e.date, e.source, e.device_id, p.person_id, p.owner_rule, p.session_no,
+                    e.is_page, e.name in (select name from key_names) as is_key,
+                    coalesce(e.id_kind = 'daily', false) as is_daily,
+                    cast(p.order_no as bigint) as order_no,
+                    case
+                        when p.session_no is null then e.is_bot
+                        else bool_or(e.is_bot) over (partition by coalesce(p.session_no, -p.event_no))
+                    end as is_bot,
+                    p.start_rule,
+                    -- without the client's own id, the page event before it in the session stands for the view
+                    coalesce(e.page_view_id, chr(31) || count(*) filter (where e.is_page) over (
+                        partition by coalesce(p.session_no, -p.event_no) order by p.order_no
+                    )) as page_view,
+                    -- NaN and the like, and what is below zero, is no report
+                    case when e.engaged_ms >= 0 and isfinite(e.engaged_ms) then e.engaged_ms end as reported_ms
+                from _placed as p
+                inner join touched_events as e on p.event_no = e.event_no
+            ),
+
+            viewed as (
+                select
+                    *,
+                    case
+                        when session_no is not null
+                        then first_value(event_no) over (
+                            partition by session_no, page_view order by is_page desc, order_no
+                        )
+                    end as view_no
+                from held
+            ),
+
+            -- A report cannot be longer than the time since the view's last one, nor than a day.
+            reports as (
+                select
+                    event_no,
+                    case
+                        when reported_ms is not null
+                        then least(
+                            reported_ms,
+                            coalesce(date_diff('microsecond', lag(event_at) over in_view, event_at) / 1000.0, $day_ms)
+                        )
+                    end as engaged_ms
+                from viewed
+                where session_no is not null and (is_page or reported_ms is not null)
+                window in_view as (partition by view_no order by order_no)
+            )
+
             select
-                p.event_no, e.event_at, e.date, e.source, e.device_id, p.person_id, p.owner_rule, p.session_no,
-                e.is_page, e.name in (select name from key_names) as is_key,
-                coalesce(e.id_kind = 'daily', false) as is_daily,
-                cast(p.order_no as bigint) as order_no,
-                case
-                    when p.session_no is null then e.is_bot
-                    else bool_or(e.is_bot) over (partition by coalesce(p.session_no, -p.event_no))
-                end as is_bot,
-                p.start_rule
-            from _placed as p
-            inner join touched_events as e on p.event_no = e.event_no
+                v.event_no, v.event_at, v.date, v.source, v.device_id, v.person_id, v.owner_rule, v.session_no,
+                v.view_no, r.engaged_ms, v.is_page, v.is_key, v.is_daily, v.order_no, v.is_bot, v.start_rule
+            from viewed as v
+            left join reports as r on v.event_no = r.event_no
             """,
+            {"day_ms": DAY_US / 1000},
         )
 
 
@@ -187,7 +231,8 @@ def _place_deviceless(run: Run) -> int:
         select
             event_no, event_at, date, source, cast(null as bigint) as device_id, user_person_id as person_id,
             case when user_person_id is null then 'nobody' else 'own' end as owner_rule,
-            cast(null as bigint) as session_no, is_page, name in (select name from key_names) as is_key,
+            cast(null as bigint) as session_no, cast(null as bigint) as view_no, cast(null as double) as engaged_ms,
+            is_page, name in (select name from key_names) as is_key,
             false as is_daily, is_bot
         {new}
         """,

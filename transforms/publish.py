@@ -27,6 +27,13 @@ UNPUBLISHED = INTERNAL | {
     "core.agents",
     "core.identity_edges",
     "core.placements",
+    "core.pages",
+    "core.pointer",
+    "core.scrolls",
+    "core.outlines",
+    "core.page_views",
+    "core.signals",
+    "core.friction",
     "marts.retention_entries",
 }
 EVENT_COLUMNS = (

@@ -20,6 +20,7 @@ from warehouse import Warehouse
 BOT_KINDS = ("ai_agent", "monitor", "crawler", "script")  # of several, the first counts
 SITE_KINDS = ("search", "social", "video", "shopping", "ai", "referral")  # referral: takes a subdomain out
 RUNS_ON = ("browser", "app", "server")
+SIGNALS = ("click", "rage", "dead", "error", "scroll_reversals", "ping")
 
 
 class RulesError(Exception):
@@ -85,6 +86,10 @@ TABLES = {
     ),
     "libraries": RuleTable(
         {"name": ("varchar", cells.text), "runs_on": ("varchar", cells.one_of(*RUNS_ON))}, ("name",)
+    ),
+    "signals": RuleTable(
+        {"library": ("varchar", cells.text), "signal": ("varchar", cells.one_of(*SIGNALS))},
+        ("library", "signal"),
     ),
     "currency_rates": RuleTable(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transforms import dates
 from transforms.periods import instant
 from transforms.run import Run
 
@@ -11,21 +12,8 @@ def count(run: Run) -> int:
     warehouse = run.warehouse
     if run.whole:
         run.forget("core.visitor_days")
-    run.touched("date", "touched_days", "select date_diff('day', date '1970-01-01', date) from core.placements")
+    dates.touch(run)
     values = {"timezone": run.definitions.site.timezone, "horizon": run.horizon}
-    warehouse.execute(
-        f"""
-        create or replace temp table touched_dates as
-        with days as (
-            select date '1970-01-01' + cast(key as integer) as date
-            from touched_days
-        )
-
-        select date, {instant("date + 1")} as ends_at
-        from days
-        """,
-        values,
-    )
     warehouse.execute(
         f"""
         create or replace temp table touched_periods as

@@ -30,6 +30,7 @@ from ingest.protocols.request import Visitor
 
 PROTOCOL: Final = "segment"
 NOBODY: Final = Visitor()
+OUR_LIBRARIES: Final = ("footfall.js", "footfall")
 CAMPAIGN: Final = ("source", "medium", "name", "term", "content")
 PAGE_FIELDS: Final = (
     "url",
@@ -281,6 +282,16 @@ def _put_seq(event: Event, _: dict[str, Json], value: Json) -> Json:
     return None
 
 
+def _size_to(name: str) -> Callable[[Event, dict[str, Json], Json], Json]:
+    def put(_: Event, context: dict[str, Json], value: Json) -> Json:
+        if type(value) is not int or value < 0:
+            return value
+        context[name] = value
+        return None
+
+    return put
+
+
 def _put_sizes(_: Event, context: dict[str, Json], value: Json) -> Json:
     if type(value) is not dict:
         return value
@@ -347,6 +358,9 @@ _CONTEXT: Final[dict[str, Callable[[Event, dict[str, Json], Json], Json]]] = {
     "timezone": _text_to("timezone"),
     "library": _any_to("library"),
     "consentManagement": _any_to("consent"),
+    "consent": _any_to("consent"),
+    "document_w": _size_to("document_w"),
+    "document_h": _size_to("document_h"),
     "screen": _put_sizes,
     "campaign": _put_campaign,
     "location": _put_location,
@@ -432,5 +446,5 @@ def _put_visitor(event: Event, visitor: Visitor, extra: dict[str, Json]) -> None
         extra.pop("AnonymousId", None)
     elif event.anonymous_id is not None:
         library = context.get("library")
-        is_ours = type(library) is dict and library.get("name") == "footfall"
+        is_ours = type(library) is dict and library.get("name") in OUR_LIBRARIES
         event.id_kind = "given" if not is_ours or visitor.id_storage == "none" else visitor.id_storage

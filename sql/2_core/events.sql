@@ -31,6 +31,10 @@ create table if not exists core.events (
     click_id varchar, -- name of the ad click parameter that came with the page, for example gclid
     agent_id bigint, -- the user agent in core.agents; null: none was sent
     country varchar, -- country as the client or the collector says
+    library varchar, -- client library that sent it
+    viewport_w integer, -- width of the window in pixels; null: not said, or no width that a window can have
+    viewport_h integer, -- height of the window in pixels, as viewport_w
+    document_h integer, -- height of the whole page in pixels, as viewport_w
     is_bot boolean not null, -- made by a program
     bot_kind varchar, -- crawler, ai_agent, monitor, script
     bot_rule varchar, -- the rule that flagged it
@@ -45,6 +49,7 @@ with landed as (
         occurred_at, sent_at, received_at, url, referrer, properties,
         from_json(context, '{
             "ua": "varchar", "country": "varchar", "click_id": {"name": "varchar"}, "time_source": "varchar", "ip_prefix": "varchar",
+            "viewport_w": "double", "viewport_h": "double", "document_h": "double",
             "library": "json", "campaign": {"source": "varchar", "medium": "varchar", "name": "varchar"}
         }') as said,
         from_json(properties, '{"engaged_ms": "double", "ping": "boolean", "interactive": "boolean"}') as told
@@ -119,6 +124,11 @@ select
     e.said.click_id.name as click_id,
     a.agent_id,
     e.said.country as country,
+    e.library,
+    -- browsers lay out nothing beyond 2^25 pixels; no number (NaN) is between
+    case when e.said.viewport_w between 0 and 33554432 then cast(round(e.said.viewport_w) as integer) end as viewport_w,
+    case when e.said.viewport_h between 0 and 33554432 then cast(round(e.said.viewport_h) as integer) end as viewport_h,
+    case when e.said.document_h between 0 and 33554432 then cast(round(e.said.document_h) as integer) end as document_h,
     coalesce(a.is_bot, false) or e.is_nameless or w.kind is not null as is_bot,
     case when a.is_bot then a.bot_kind when e.is_nameless then 'script' else w.kind end as bot_kind,
     case when a.is_bot then a.bot_rule when e.is_nameless then 'empty user agent' else w.bot_rule end as bot_rule,

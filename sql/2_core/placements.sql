@@ -11,6 +11,8 @@ create table if not exists core.placements (
     person_id bigint, -- whose it is; null: it names nobody
     owner_rule varchar not null, -- own, next, previous, device, shared, nobody: how the person was found
     session_no bigint, -- event_no of the first event of its session; null: in none
+    view_no bigint, -- event_no of the page event that began its page view, else of the view's first event; null: in no session
+    engaged_ms double, -- visible and focused milliseconds that it reports, at most the time since the view's last report
     is_page boolean not null, -- a page or screen event
     is_key boolean not null, -- a key event ([site] key_events)
     is_daily boolean not null, -- its device's id lives for a day only, so that it is never new or returning

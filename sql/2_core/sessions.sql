@@ -40,47 +40,44 @@ create table if not exists core.sessions (
 
 with held as (
     select
-        p.session_no, p.order_no, p.person_id, p.start_rule, e.device_id, e.source, e.event_id, e.event_at, e.date, e.name,
-        e.user_person_id, e.id_kind, e.is_page, e.is_bearing, e.is_interactive, e.is_bot, e.path, e.country, e.agent_id,
-        e.utm_source, e.utm_medium, e.utm_campaign, e.click_id, e.referrer_host, e.engaged_ms, e.is_ping,
-        coalesce(e.page_view_id, cast(count(*) filter (where e.is_page) over (
-            partition by p.session_no order by p.order_no
-        ) as varchar)) as page_view
+        p.session_no, p.view_no, p.order_no, p.person_id, p.start_rule, p.engaged_ms, e.device_id, e.source, e.event_id,
+        e.event_at, e.date, e.name, e.user_person_id, e.id_kind, e.is_page, e.is_bearing, e.is_interactive, e.is_bot, e.path,
+        e.country, e.library, e.agent_id, e.utm_source, e.utm_medium, e.utm_campaign, e.click_id, e.referrer_host, e.is_ping
     from placed as p
     inner join touched_events as e on p.event_no = e.event_no
     where p.session_no is not null
 ),
 
--- A report of engaged time cannot be longer than the time since the page's last one.
-reported as (
-    select
-        session_no,
-        least(engaged_ms, coalesce(date_diff('microsecond', lag(event_at) over page_line, event_at) / 1000.0, engaged_ms))
-            as engaged_ms
-    from held
-    where is_page or engaged_ms is not null
-    window page_line as (partition by session_no, page_view order by order_no)
-),
-
 visible as (
     select session_no, sum(engaged_ms) as engaged_visible_ms
-    from reported
+    from held
     where engaged_ms is not null
     group by session_no
 ),
 
 pinged_pages as (
     select
-        session_no, page_view,
+        session_no, view_no,
         $heartbeat_s * (count(distinct epoch_us(event_at) // ($heartbeat_s * 1000000)) - 1) + $min_visit_s as ping_s
     from held
     where is_ping
-    group by session_no, page_view
+    group by session_no, view_no
+),
+
+-- A tracker that pings and did not: nobody was there.
+silent_pages as (
+    select distinct session_no, 0 as ping_s
+    from held
+    where library in (select library from rules.signals where signal = 'ping')
 ),
 
 pinged as (
     select session_no, sum(ping_s) as engaged_ping_s
-    from pinged_pages
+    from (
+        select session_no, ping_s from pinged_pages
+        union all
+        select session_no, ping_s from silent_pages
+    ) as pages
     group by session_no
 ),
 

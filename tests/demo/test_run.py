@@ -69,7 +69,16 @@ def test_every_complete_cell_is_equal(finished: tuple[Path, str]) -> None:
     with (home / "tally.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["is_equal"] for row in rows} == {"True"}
-    for name in ("traffic_daily", "traffic_totals", "funnel_steps", "retention_cells", "journey_edges"):
+    for name in (
+        "traffic_daily",
+        "traffic_totals",
+        "funnel_steps",
+        "retention_cells",
+        "journey_edges",
+        "heatmap_elements",
+        "friction_pages",
+        "scroll_reach",
+    ):
         assert sum(float(row["published"]) > 0 for row in rows if row["table"] == name) > 20
     assert said.count("footfall ") >= 3
 

@@ -20,7 +20,7 @@ from demo.simulate import Simulation, simulate
 
 UNTIL = date(2026, 11, 21)  # the clock change of October lies within the ninety days
 ZONE = ZoneInfo("Europe/Amsterdam")
-IGNORED = {"Engaged", "Scroll Reached"}
+IGNORED = {"Engaged", "Scroll Reached", "Error Raised", "Page Outlined"}
 GAP, STITCH, WINDOW = timedelta(minutes=30), timedelta(days=30), timedelta(days=14)
 STEPS = ("Product Viewed", "Product Added", "Checkout Started", "Order Completed")
 
@@ -275,6 +275,81 @@ def test_journeys_are_what_the_events_say(simulation: Simulation, naive: Naive) 
     assert simulation.tally.paths == paths
     assert simulation.tally.path_conversions == +converted
     assert simulation.tally.edges == edges
+
+
+def test_pages_are_what_the_events_say(simulation: Simulation, naive: Naive) -> None:
+    elements: defaultdict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
+    friction: defaultdict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
+    depths = defaultdict(list)
+    kinds = {"Element Clicked": "click_n", "Rage Clicked": "rage_n", "Dead Clicked": "dead_n"}
+    opened: dict[str, date] = {}
+    for session in naive.people():
+        seen: list[tuple[str, datetime]] = []
+        for event in session:
+            view, properties = event["context"]["page_view_id"], event.get("properties")
+            path = "/product/:id" if event["path"].startswith("/product/") else event["path"]
+            place = (event["date"], path)
+            if event["type"] == "page":
+                opened[view] = event["date"]
+                friction[place]["view_n"] += 1
+                seen.append((path, event["at"]))
+                if len(seen) > 2:
+                    (before, _), (there, came), (here, left) = seen[-3:]
+                    if before == here != there and left - came < timedelta(seconds=5):
+                        friction[came.astimezone(ZONE).date(), there]["quick_back_n"] += 1
+            elif metric := kinds.get(event["name"]):
+                elements[*place, properties["selector"]][metric] += 1
+                friction[place][metric] += metric != "click_n"
+            elif event["name"] == "Error Raised":
+                friction[place]["error_n"] += 1
+            elif event["name"] == "Scroll Reached":
+                place = (opened[view], path)
+                width = event["context"]["screen"]["innerWidth"]
+                band = "mobile" if width < 768 else "tablet" if width < 1024 else "desktop"
+                depths[*place, band].append(properties["scroll_max_pct"])
+                friction[place]["excessive_scroll_n"] += properties["scroll_reversals"] >= 8
+    tally = simulation.tally
+    assert tally.elements == elements
+    assert {place: +counts for place, counts in tally.friction.items()} == {
+        place: +counts for place, counts in friction.items()
+    }
+    assert {place: sorted(each) for place, each in tally.depths.items()} == {
+        place: sorted(each) for place, each in depths.items()
+    }
+    everything = sum(friction.values(), Counter())
+    assert all(everything[sign] > 5 for sign in ("rage_n", "dead_n", "quick_back_n", "excessive_scroll_n", "error_n"))
+
+
+def test_what_is_pressed_lies_within_its_page_and_window(naive: Naive) -> None:
+    pressed = [event for event in naive.events if event["name"] == "Element Clicked"]
+    for event in pressed:
+        at, context = event["properties"], event["context"]
+        width, height = context["screen"]["innerWidth"], context["screen"]["innerHeight"]
+        assert 0 <= at["page_x"] < width
+        assert 0 <= at["page_y"] < context["document_h"]
+        assert 0 <= at["client_y"] < height
+        assert 0 <= at["scroll_y"] <= context["document_h"] - height
+        assert at["page_y"] == at["client_y"] + (0 if at["target_fixed"] else at["scroll_y"])
+    assert {event["properties"]["target_fixed"] for event in pressed} == {True, False}
+
+
+def test_attention_adds_up(naive: Naive) -> None:
+    engaged = [event["properties"] for event in naive.events if event["name"] == "Engaged"]
+    assert all(sum(each["ms"] for each in told["intervals"]) == told["engaged_ms"] for told in engaged)
+    assert sum(len(told["intervals"]) > 1 for told in engaged) > 50
+
+
+def test_each_page_is_outlined_now_and_then_for_each_kind_of_window(naive: Naive) -> None:
+    outlined = Counter(
+        (event["path"].partition("/product/")[1] or event["path"], event["properties"]["viewport_band"])
+        for event in naive.events
+        if event["name"] == "Page Outlined"
+    )
+    assert {band for _, band in outlined} == {"desktop", "tablet", "mobile"}
+    assert max(outlined.values()) <= 4
+    boxes = next(event["properties"]["boxes"] for event in naive.events if event["name"] == "Page Outlined")
+    assert len(boxes) > 20
+    assert all(box["w"] > 0 and box["h"] > 0 and box["selector"] for box in boxes)
 
 
 def test_edges_of_the_rules_are_among_the_visits(naive: Naive) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -20,7 +21,8 @@ NOW = datetime(2026, 11, 21, 15, 0)
 HOSTILE = '/<img src=x onerror="window.owned=1">/</script><script>window.owned=1</script><!--'
 
 PUBLISHED = """marts.traffic_daily marts.traffic_totals marts.funnel_steps marts.funnel_attempts
-    marts.journey_edges marts.journey_paths marts.retention_cells meta.build_info meta.quality
+    marts.journey_edges marts.journey_paths marts.retention_cells marts.heatmap_cells marts.heatmap_elements
+    marts.scroll_reach marts.friction_pages marts.page_outlines meta.build_info meta.quality
     meta.restatements meta.data_dictionary"""
 
 
@@ -193,6 +195,98 @@ def retention(chance: random.Random, first: date, last: date) -> list[Any]:
     return rows
 
 
+WINDOWS = {"mobile": (390, 780, 0.58), "tablet": (820, 1080, 0.07), "desktop": (1280, 860, 0.35)}
+SHOWN = {"/": (900, 9), "/category/shoes": (700, 14), "/product/:id": (1100, 6), "/cart": (300, 3),
+         "/checkout": (200, 4), "/blog/:id": (150, 22), HOSTILE: (40, 2)}  # fmt: skip
+CELL_NAMES = "source path date viewport_band layer kind x_bin y_bin event_n raw_n session_n"
+REACH_NAMES = "source path date viewport_band depth_band view_n reached_n attention_ms visible_ms"
+ELEMENT_NAMES = "source path date selector text click_n rage_n dead_n"
+FRICTION_NAMES = "source path date view_n rage_n dead_n quick_back_n excessive_scroll_n error_n"
+
+
+def outline(path: str, width: int, rows: int) -> list[tuple[str, int, int, int, int, float]]:
+    """Boxes of a page of `rows` rows of cards: selector, x, y, w, h and how often it is clicked."""
+    edge = 16 if width < 768 else 24 if width < 1024 else 80
+    columns = 2 if width < 768 else 3 if width < 1024 else 4
+    inner = width - 2 * edge
+    nav = [(f"body > header > nav > a.link-{n}", edge + 110 + n * 74, 18, 62, 28, 5.0 - n) for n in range(3)]
+    wide = (inner - 16 * (columns - 1)) // columns
+    cards = [
+        (f"main > ul.cards > li:nth-of-type({n + 1}) > a.card", edge + n % columns * (wide + 16),
+         490 + n // columns * 316, wide, 300, 26.0 / (n + 2))
+        for n in range(columns * rows)
+    ]  # fmt: skip
+    end = 490 + rows * 316 + 24
+    return [
+        ("body > header", 0, 0, width, 64, 0.3),
+        ("body > header > a.logo", edge, 14, 92, 36, 3.0),
+        *nav,
+        ("body > header > button#basket", width - edge - 44, 12, 44, 40, 6.0),
+        ("main > section.hero", edge, 88, inner, 320, 2.5),
+        ("main > section.hero > h1", edge + 24, 130, inner * 2 // 3, 70, 0.6),
+        ("main > section.hero > a.buy" + (HOSTILE if path == HOSTILE else ""), edge + 24, 320, 168, 48, 14.0),
+        ("main > h2", edge, 436, inner // 2, 34, 0.4),
+        *cards,
+        ("main > form.newsletter", edge, end, inner, 140, 0.4),
+        ("main > form.newsletter > button", edge + inner // 2, end + 70, 130, 40, 1.2),
+        ("body > footer", 0, end + 190, width, 260, 0.8),
+    ]
+
+
+def behaviour(chance: random.Random, first: date, last: date) -> dict[str, list[Any]]:
+    """Rows of the five tables about what people do on pages, by table."""
+    clicked: dict[Any, int] = {}
+    touched: dict[Any, list[int]] = {}
+    reach: list[Any] = []
+    friction: list[Any] = []
+    outlines: list[Any] = []
+    days = (last - first).days + 1
+    for path, (views, rows) in SHOWN.items():
+        for band, (width, height, share) in WINDOWS.items():
+            boxes = outline(path, width, rows)
+            long = max(y + h for _, _, y, _, h, _ in boxes)
+            outlines.append((path, band, width, height, long, boxes))
+            for _ in range(round(views * share * 2.2 * min(1.0, days / 60))):
+                on = first + timedelta(days=chance.randrange(days))
+                selector, x, y, w, h, _ = chance.choices(boxes, [b[5] / (1 + b[2] / 1400) for b in boxes])[0]
+                px, py = (min(max(chance.gauss(0.5, 0.17), 0), 1) * size for size in (w, h))
+                place = (min(99, int(100 * (x + px) / width)), int(y + py) // 16)
+                kinds = ["click"] + ["rage"] * (chance.random() < 0.03) + ["dead"] * ("hero" in selector)
+                for kind in kinds:
+                    key = ("web", path, on, band, "page", kind, *place)
+                    clicked[key] = clicked.get(key, 0) + 1
+                    counts = touched.setdefault(("web", path, on, selector), [0, 0, 0])
+                    counts[("click", "rage", "dead").index(kind)] += 1
+            if band == "mobile":
+                for n in range(round(views * 0.2)):
+                    on = first + timedelta(days=n % days)
+                    key = ("web", path, on, band, "fixed", "click", int(chance.gauss(82, 4)), int(chance.gauss(45, 1)))
+                    clicked[key] = clicked.get(key, 0) + 1
+            for n in range(days):
+                seen = max(1, round(views * share / days * chance.gauss(2, 0.3)))
+                fold = height / long
+                for depth in range(20):
+                    gone = max(0.0, depth / 20 - fold)
+                    reached = seen if not gone else min(seen, round(seen * exp(-1.7 * gone)))
+                    ms = round(reached * 1500 * (1.2 + sin(depth / 2.1)) * exp(-depth / 14))
+                    on = first + timedelta(days=n)
+                    reach.append(("web", path, on, band, depth, seen, reached, ms, ms * 3))
+        for n in range(days):
+            seen = max(1, round(views / days * chance.gauss(2, 0.3)))
+            odd = [sum(chance.random() < part for _ in range(seen)) for part in (0.02, 0.05, 0.03, 0.01)]
+            error = None if path == "/cart" else int(chance.random() < 0.1)
+            friction.append(("web", path, first + timedelta(days=n), seen, *odd, error))
+    for n in range(days):
+        friction.append(("app", "/start", first + timedelta(days=n), 40, None, None, 1, None, None))
+    return {
+        "cells": [(*key, n, n, n) for key, n in clicked.items()],
+        "elements": [(*key, key[-1].rsplit(".")[-1].title(), *counts) for key, counts in touched.items()],
+        "reach": reach,
+        "friction": friction,
+        "outlines": outlines,
+    }
+
+
 FUNNELS = {
     "checkout": (14, [("Product Viewed", 1, 0), ("Product Added", 0.34, 240), ("Checkout Started", 0.55, 900),
                       ("Order Completed", 0.62, 5400)]),
@@ -207,6 +301,21 @@ CHECKS = [
     ("events rejected", 42, None, None),
     ("events that name nobody", 817, None, None),
 ]
+
+
+def put_behaviour(connection: duckdb.DuckDBPyConnection, found: dict[str, list[Any]]) -> None:
+    put(connection, "marts.heatmap_cells", CELL_NAMES, found["cells"])
+    put(connection, "marts.heatmap_elements", ELEMENT_NAMES, found["elements"])
+    put(connection, "marts.scroll_reach", REACH_NAMES, found["reach"])
+    put(connection, "marts.friction_pages", FRICTION_NAMES, found["friction"])
+    for path, band, width, height, long, boxes in found["outlines"]:
+        put(
+            connection,
+            "marts.page_outlines",
+            "source path viewport_band boxes viewport_w viewport_h document_h",
+            [("web", path, band, json.dumps([dict(zip(("selector", *"xywh"), box, strict=False)) for box in boxes]),
+              width, height, long)],
+        )  # fmt: skip
 
 
 def write_sample(path: Path, *, days: int = 120, seed: int = 7, site: str = "Fern & Field") -> Path:
@@ -240,6 +349,7 @@ def write_sample(path: Path, *, days: int = 120, seed: int = 7, site: str = "Fer
         put(connection, "marts.journey_edges", "journey date step_no from_node to_node unit_n median_s", edges)
         put(connection, "marts.journey_paths", "journey date path unit_n conversion_n", paths)
         put(connection, "marts.retention_cells", CELLS, retention(chance, first, last))
+        put_behaviour(connection, behaviour(chance, first, last))
         build = (41, HORIZON + timedelta(minutes=2), "0.1.0", "9f2c" * 16, 388, HORIZON)
         columns = "build_id built_at version definitions_hash landed_to horizon site_name timezone currency"
         put(connection, "meta.build_info", columns, [(*build, site, "Europe/Amsterdam", "EUR")])

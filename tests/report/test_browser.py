@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,10 @@ NAMES = """meta.build_info.site_name meta.build_info.version meta.quality.check_
     marts.traffic_daily.country"""
 NODES = """marts.traffic_daily.channel marts.traffic_daily.source marts.traffic_totals.source
     marts.funnel_steps.funnel marts.retention_cells.retention marts.journey_edges.journey
-    marts.journey_edges.to_node marts.journey_edges.from_node marts.journey_paths.path"""
+    marts.journey_edges.to_node marts.journey_edges.from_node marts.journey_paths.path
+    marts.heatmap_cells.source marts.heatmap_cells.path marts.heatmap_elements.source marts.heatmap_elements.path
+    marts.heatmap_elements.selector marts.heatmap_elements.text marts.scroll_reach.source marts.scroll_reach.path
+    marts.friction_pages.source marts.friction_pages.path marts.page_outlines.source marts.page_outlines.path"""
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 WATCH = """
 window.broken = [];
@@ -89,9 +94,9 @@ def test_every_section_draws(open_page: Callable[..., Page], report: Path) -> No
     page = open_page(report)
     assert page.title() == "Fern & Field · footfall report"
     assert page.locator("h1").text_content() == "Fern & Field"
-    for name in ("overview", "channels", "funnels", "journeys", "retention", "quality"):
+    for name in ("overview", "channels", "funnels", "journeys", "pages", "retention", "quality"):
         assert page.locator(f"#{name} .card").count() > 0
-    assert page.locator(".chart").count() == page.locator(".chart svg").count() == 5
+    assert page.locator(".chart").count() == page.locator(".chart svg").count() == 6
     assert page.locator(".tile").count() == 10
     assert page.locator(".empty").count() == 0
 
@@ -195,9 +200,24 @@ def test_hostile_text_does_nothing(open_page: Callable[..., Page], sample: Path,
                 f"update {table} set {column} = {column} || $text where {column} not like '(%'",
                 {"text": HOSTILE},
             )
+        connection.execute(
+            "update marts.page_outlines set boxes = (select to_json(list(json_object('selector', $text || 'a',"
+            " 'x', box -> 'x', 'y', box -> 'y', 'w', box -> 'w', 'h', box -> 'h')))"
+            " from unnest(boxes::json[]) as b(box))",
+            {"text": HOSTILE},
+        )
     write(Path(bi), tmp_path / "report.html", now=NOW)
     page = open_page(tmp_path / "report.html")
     assert page.locator("h1").text_content() == HOSTILE
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.locator(".sheet").first.scroll_into_view_if_needed()
+    page.locator(".sheet").first.hover(position={"x": 60, "y": 60})
+    for layer in ("rage", "scroll", "attention"):
+        page.click(f'#pages [data-choice="{layer}"]')
+    page.select_option("#pages select", index=2)
+    page.click('#pages [data-sort="3"]')
+    assert HOSTILE in (page.locator("#pages h3").first.text_content() or "")
+    assert "<!--" in "".join(page.locator(".wire text").all_text_contents())
     for chart in page.locator(".chart").all():
         chart.scroll_into_view_if_needed()
         box = chart.bounding_box()
@@ -210,6 +230,161 @@ def test_hostile_text_does_nothing(open_page: Callable[..., Page], sample: Path,
     assert page.evaluate("window.owned") is None
     assert page.locator("img, main script, iframe").count() == 0
     assert HOSTILE in (page.locator("#funnels h3").first.text_content() or "")
+
+
+HEAT = """() => {
+  const canvas = document.querySelector(".frame canvas");
+  const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+  const context = copy.getContext("2d", { willReadFrequently: true });
+  context.drawImage(canvas, 0, 0);
+  const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+  const found = { dark: 255, light: 0, painted: 0, at: null };
+  for (let at = 0; at < pixels.length; at += 4) {
+    if (pixels[at + 3] < 200) continue;
+    const light = 0.3 * pixels[at] + 0.6 * pixels[at + 1] + 0.1 * pixels[at + 2];
+    found.painted += 1;
+    if (light < found.dark) {
+      found.dark = light;
+      found.at = [((at / 4) % canvas.width) / canvas.width, Math.floor(at / 4 / canvas.width) / canvas.height];
+    }
+    found.light = Math.max(found.light, light);
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def one_spot(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page clicked in two places: forty times at (40 %, 800 px), four times at (20 %, 160 px)."""
+    folder = tmp_path_factory.mktemp("spot")
+    bi = shutil.copy(sample, folder / "bi.duckdb")
+    with duckdb.connect(str(bi)) as connection:
+        connection.execute("delete from marts.heatmap_cells")
+        connection.execute(
+            "insert into marts.heatmap_cells"
+            " (source, path, date, viewport_band, layer, kind, x_bin, y_bin, event_n, raw_n) values"
+            " ('web', '/', '2026-11-18', 'desktop', 'page', 'click', 40, 50, 40, 40),"
+            " ('web', '/', '2026-11-18', 'desktop', 'page', 'click', 20, 10, 4, 4)"
+        )
+        connection.execute("delete from marts.scroll_reach where path <> '/'")
+    write(Path(bi), folder / "report.html", now=NOW)
+    return folder / "report.html"
+
+
+def test_the_hottest_place_is_where_the_clicks_are(open_page: Callable[..., Page], one_spot: Path) -> None:
+    page = open_page(one_spot, color_scheme="light")
+    page.click('#pages [data-choice="desktop"]')
+    heat = page.evaluate(HEAT)
+    height = page.evaluate("document.querySelector('.wire').viewBox.baseVal.height")
+    assert heat["at"][0] == pytest.approx(0.405, abs=0.01)
+    assert heat["at"][1] * height == pytest.approx(808, abs=12)
+    assert "44 clicks from desktop windows" in (page.locator(".place-picture .note").text_content() or "")
+    place = f"40{UNKNOWN}41 % across, 800{UNKNOWN}816 px down"
+    assert cells(page, "Clicks on /")[0][:3] == [place, "page", "a.card"]
+    assert [row[3:] for row in cells(page, "Clicks on /")] == [["40", "90.9 %"], ["4", "9.1 %"]]
+    page.click("#theme")
+    dark = page.evaluate(HEAT)
+    # more is darker on white and lighter on black
+    assert heat["dark"] < 60
+    assert dark["light"] > 200
+    page.click('#pages [data-choice="tablet"]')
+    assert "No click from tablet windows" in (page.locator(".place-picture .note").text_content() or "")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_heat_scale_reads_without_hue(open_page: Callable[..., Page], report: Path, scheme: str) -> None:
+    page = open_page(report, color_scheme=scheme)
+    stops: list[str] = page.evaluate(
+        "[1, 2, 3, 4, 5].map((n) => getComputedStyle(document.documentElement).getPropertyValue(`--heat-${n}`).trim())"
+    )
+    light = [
+        0.2126 * int(hue[1:3], 16) ** 2.2 + 0.7152 * int(hue[3:5], 16) ** 2.2 + 0.0722 * int(hue[5:7], 16) ** 2.2
+        for hue in stops
+    ]
+    assert light == sorted(light, reverse=scheme == "light")
+    assert all(max(a, b) / min(a, b) > 1.4 for a, b in pairwise(light))
+
+
+def test_places_are_told_where_the_pointer_is(open_page: Callable[..., Page], one_spot: Path) -> None:
+    page = open_page(one_spot)
+    page.click('#pages [data-choice="desktop"]')
+    sheet = page.locator(".frame .sheet")
+    sheet.scroll_into_view_if_needed()
+    box = sheet.bounding_box()
+    assert box
+    sheet.hover(position={"x": box["width"] * 0.405, "y": box["width"] / 1280 * 808})
+    readout = page.locator(".readout").text_content() or ""
+    assert re.match(r"4[01] % across, 80\d px down", readout)
+    assert "about 40 on this spot, on a.card" in readout
+
+
+def test_reach_and_attention_are_the_data(open_page: Callable[..., Page], one_spot: Path, sample: Path) -> None:
+    page = open_page(one_spot)
+    page.click('#pages [data-choice="mobile"]')
+    with duckdb.connect(str(sample), read_only=True) as connection:
+        expected = connection.execute(
+            "select sum(reached_n)::bigint, sum(reached_n) / sum(view_n) from marts.scroll_reach where path = '/'"
+            " and viewport_band = 'mobile' and date between '2026-10-24' and '2026-11-20'"
+            " group by depth_band order by depth_band"
+        ).fetchall()
+    assert [row[:3] for row in cells(page, "Scroll reach and attention of /")] == [
+        [f"{at * 5}{UNKNOWN}{at * 5 + 5} %", f"{n:,}", f"{part * 100:.1f} %"] for at, (n, part) in enumerate(expected)
+    ]
+    half = max(at for at, (_, part) in enumerate(expected) if part >= 0.5) * 5
+    assert f"Half of them get past {half} %" in (page.locator(".place-facts .note b").first.text_content() or "")
+    for layer, name in (("scroll", "Scroll on"), ("attention", "Attention on")):
+        page.click(f'#pages [data-choice="{layer}"]')
+        assert len(cells(page, name)) == 20
+        assert page.locator(".frame .mark.depth").count() == 10
+        assert page.locator(".frame .mark.fold").count() == 1
+
+
+def test_not_tracked_is_said_and_zero_is_shown(
+    open_page: Callable[..., Page], sample_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    bi = sample_of(days=20)
+    with duckdb.connect(str(bi)) as connection:
+        connection.execute("delete from marts.heatmap_cells where kind in ('rage', 'dead')")
+        connection.execute("update marts.friction_pages set rage_n = null, dead_n = 0")
+        connection.execute("update marts.heatmap_elements set rage_n = null, dead_n = 0")
+        connection.execute("update marts.scroll_reach set attention_ms = null, visible_ms = null")
+        connection.execute("update marts.friction_pages set dead_n = 2 where path = '/cart' and date = '2026-11-20'")
+    write(bi, tmp_path / "report.html", now=NOW)
+    page = open_page(tmp_path / "report.html")
+    words = page.locator(".place-picture .note")
+    page.click('#pages [data-choice="rage"]')
+    assert "Rage clicks are not tracked" in (words.text_content() or "")
+    page.click('#pages [data-choice="dead"]')
+    assert "No dead click from" in (words.text_content() or "")
+    page.click('#pages [data-choice="attention"]')
+    assert "not known, which is not 0" in (words.text_content() or "")
+    page.select_option("#pages select", label="/cart")
+    page.click('#pages [data-choice="dead"]')
+    assert "2 dead clicks on this page in all windows; none came with a place" in (words.text_content() or "")
+    assert {tuple(row[3:]) for row in cells(page, "Elements of")} == {("not tracked", "0")}
+    shown = {row[0]: row[2:4] for row in cells(page, "Friction by page")}
+    assert shown["/web"] == ["not tracked", "0.00"]
+
+
+def test_friction_is_sorted_by_keys_and_the_unknown_stays_last(open_page: Callable[..., Page], report: Path) -> None:
+    page = open_page(report)
+    for turn, order in (("descending", True), ("ascending", False)):
+        page.focus('[data-sort="1"]')
+        page.keyboard.press("Enter")
+        shown = [row[2] for row in cells(page, "Friction by page")]
+        rates = [float(re.match(r"[\d.]+?\.\d", text)[0]) for text in shown if text != "not tracked"]  # type: ignore[index]
+        assert rates == sorted(rates, reverse=order)
+        assert len(rates) > 3
+        assert shown[-1] == "not tracked"
+        assert page.locator("th[aria-sort]").get_attribute("aria-sort") == turn
+        assert page.evaluate("document.activeElement.dataset.sort") == "1"
+
+
+def test_the_pages_follow_the_source(open_page: Callable[..., Page], report: Path) -> None:
+    page = open_page(report)
+    page.select_option("#sources select", "app")
+    assert "No page of this source" in (page.locator("#pages .empty").first.text_content() or "")
+    assert [row[0] for row in cells(page, "Friction by page")] == ["/start"]
 
 
 def test_a_chosen_source_is_said_where_it_does_not_count(open_page: Callable[..., Page], report: Path) -> None:
@@ -264,7 +439,7 @@ def test_it_prints_light_even_from_a_dark_screen(open_page: Callable[..., Page],
     assert page.evaluate("document.documentElement.dataset.theme") is None
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.locator(".chart svg[viewBox]").count() == 5
+    assert page.locator(".chart svg[viewBox]").count() == 6
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate("document.documentElement.dataset.theme") is None
 

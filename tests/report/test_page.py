@@ -62,7 +62,7 @@ def test_a_place_that_cannot_be_written_is_named(sample: Path, tmp_path: Path) -
 def test_an_empty_published_file_gives_sentences_and_no_failure(tmp_path: Path) -> None:
     duckdb.connect(str(tmp_path / "bi.duckdb")).close()
     found = data(page(tmp_path / "bi.duckdb", tmp_path))
-    for section in ("overview", "channels", "funnels", "journeys", "retention"):
+    for section in ("overview", "channels", "funnels", "journeys", "pages", "retention"):
         assert re.fullmatch(r"The published file has no marts\.\w+ yet: .*\.", found[section]["empty"])
     assert found["period"] is None
 
@@ -74,6 +74,7 @@ def test_an_empty_published_file_gives_sentences_and_no_failure(tmp_path: Path) 
         ("marts.funnel_steps", "funnels"),
         ("marts.journey_edges", "journeys"),
         ("marts.retention_cells", "retention"),
+        ("marts.heatmap_cells", "pages"),
         ("marts.traffic_totals", "overview"),
     ],
 )
@@ -85,7 +86,7 @@ def test_a_missing_table_costs_its_section_only(
         connection.execute(f"drop table {table}")
     found = data(page(bi, tmp_path))
     assert table in found[section]["empty"]
-    for other in {"channels", "funnels", "journeys", "retention"} - {section}:
+    for other in {"channels", "funnels", "journeys", "pages", "retention"} - {section}:
         assert table != "marts.traffic_totals" or "empty" not in found[other] or table in found[other]["empty"]
         assert table == "marts.traffic_totals" or "empty" not in found[other]
 
@@ -240,11 +241,42 @@ def test_a_year_stays_small(sample_of: Callable[..., Path], tmp_path: Path) -> N
             ("marts.journey_edges", "date"),
             ("marts.journey_paths", "date"),
             ("marts.retention_cells", "cohort_start"),
+            ("marts.heatmap_elements", "date"),
+            ("marts.scroll_reach", "date"),
+            ("marts.friction_pages", "date"),
         ):
             connection.execute(
                 f"insert into {table} select * exclude (n)"
                 f" replace (({column} - to_days(10 * n::integer))::date as {column})"
                 f" from {table}, range(1, 37) as ten(n)"
             )
-    assert len(page(bi, tmp_path).encode()) < 5_000_000
+        # fifteen pages in three windows, clicked everywhere: more places than any report can carry
+        connection.execute(
+            "insert into marts.heatmap_cells"
+            " (source, path, date, viewport_band, layer, kind, x_bin, y_bin, event_n, raw_n)"
+            " select 'web', '/full/' || page, date '2026-11-20' - (place * 7 % 360)::integer, band, 'page', kind,"
+            " place % 100, place // 100 + (hash(page, place, band) % 90)::integer, 1 + place % 7, 1"
+            " from range(15) as a(page), range(2500) as b(place),"
+            " unnest(['mobile', 'tablet', 'desktop']) as c(band), unnest(['click', 'rage', 'dead', 'move']) as d(kind)"
+        )
+        connection.execute(
+            "insert into marts.friction_pages (source, path, date, view_n)"
+            " select 'web', '/full/' || page, date '2026-11-20' - day::integer, 400"
+            " from range(15) as a(page), range(360) as b(day)"
+        )
+        connection.execute(
+            "insert into marts.page_outlines (source, path, viewport_band, boxes)"
+            " select 'web', '/full/' || page, band, (select to_json(list({"
+            " 'selector': 'body > main > div:nth-child(' || box || ') > a.button-of-some-length',"
+            " 'x': box % 30 * 40, 'y': box * 5, 'w': 38, 'h': 30})) from range(500) as b(box))"
+            " from range(15) as a(page), unnest(['mobile', 'tablet', 'desktop']) as c(band)"
+        )
+    size = len(page(bi, tmp_path).encode())
+    assert size < 5_000_000
+    full = [one for one in data((tmp_path / "report.html").read_text())["pages"]["pages"] if "full" in one["path"]]
+    assert len(full) > 5
+    assert all(
+        one["bands"]["tablet"]["heat"]["click"]["all"]["n"] == sum(1 + place % 7 for place in range(2500))
+        for one in full
+    )
     assert len(data((tmp_path / "report.html").read_text())["overview"]["series"]["(all)"]["day"]["starts"]) == 370

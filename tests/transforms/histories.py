@@ -27,7 +27,12 @@ from warehouse import Warehouse, open_warehouse
 START = datetime(2026, 3, 20, 22, 0)  # the clocks of Amsterdam go forward nine days later
 MINUTE = timedelta(minutes=1)
 PATHS = ("/", "/product/1", "/product/2", "/cart", "/help")
-EVENTS = ("Product Viewed", "Product Added", "Order Completed", "Order Refunded", "Engaged", "Element Clicked")
+BEHAVIOUR = ("Scroll Reached", "Rage Clicked", "Dead Clicked", "Pointer Moved", "Error Raised", "Page Outlined")
+EVENTS = (
+    *("Product Viewed", "Product Added", "Order Completed", "Order Refunded", "Engaged", "Element Clicked"),
+    *BEHAVIOUR,
+)
+NUMBERS = (0, 7, 399.5, 1999, 12_000, -3, None, "NaN", 1e300)  # what a browser, or somebody else, may say
 AGENTS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0 Safari/537.36",
     "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
@@ -101,7 +106,27 @@ class Told:
         elif name == "Order Refunded":
             properties = {"order_id": f"o{self.number % 7}"}
         elif name == "Engaged":
-            properties = {"engaged_ms": 4000 + 1000 * self.number}
+            properties = {
+                "engaged_ms": (4000 + 1000 * self.number, 0.1, -5, "Infinity", None)[self.number % 5],
+                "intervals": [
+                    {"scroll_y": NUMBERS[(self.number + place) % len(NUMBERS)], "ms": 1000 + 0.3 * place}
+                    for place in range(self.number % 5)
+                ],
+                "ping": self.number % 3 == 0,
+            }
+        elif name.endswith(" Clicked"):
+            properties = self._place() | {"selector": f"#b{self.number % 2}", "text": "Buy", "el_x": 1, "el_y": 0.25}
+        elif name == "Pointer Moved":
+            properties = {"points": [self._place(), {"page_x": 5, "page_y": 5}], "sample_rate": 0.3}
+        elif name == "Scroll Reached":
+            properties = {
+                "scroll_max_pct": (35, 100, -1, 140, None)[self.number % 5],
+                "scroll_reversals": self.number % 10,
+            }
+        elif name == "Error Raised":
+            properties = {"message": f"Line {self.number % 3} failed", "message_hash": "h"}
+        elif name == "Page Outlined":
+            properties = {"boxes": [{"selector": "h1", "x": 1, "y": 2, "w": self.number, "h": 4}, {"x": -1}]}
         return {
             "id_hash": self.number,
             "event_id": f"e{self.number:03d}",
@@ -119,7 +144,31 @@ class Told:
             "url": f"https://shop.example{PATHS[self.path]}",
             "referrer": REFERRERS[self.referrer],
             "properties": json.dumps(properties),
-            "context": json.dumps({"ua": AGENTS[self.agent], "country": "NL"}),
+            "page_view_id": None if self.number % 4 else f"v{self.path}",
+            "context": json.dumps(
+                {
+                    "ua": AGENTS[self.agent],
+                    "country": "NL",
+                    "library": {"name": "footfall.js"} if self.number % 8 == 5 else None,
+                    "viewport_w": (1280, 800, 390, 0, None)[self.number % 5],
+                    "viewport_h": (800, 700, 0, None)[self.number % 4],
+                    "document_h": (2400, 700, 1_000_000, None)[self.number % 7 % 4],
+                }
+            ),
+        }
+
+    def _place(self) -> dict[str, Any]:
+        """Where a pointer was: now and then on the same place, now and then nowhere."""
+        far = NUMBERS[self.number % len(NUMBERS)] if self.number % 3 == 0 else 40 + self.number % 2
+        return {
+            "page_x": far,
+            "page_y": 900 + self.number % 2,
+            "client_x": far,
+            "client_y": 100,
+            "scroll_y": 800,
+            "target_fixed": self.number % 6 == 1,
+            "capture": ("both", "both", "point", "element")[self.number % 4],
+            "sample_rate": (None, 0.3, 0, "x")[self.number % 4],
         }
 
 

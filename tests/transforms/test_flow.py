@@ -22,7 +22,7 @@ from warehouse import Warehouse
 
 KEY = b"k" * 32
 # Numbers of landing and building differ between the two ways; the events that they name do not.
-NUMBERED = {"event_no", "session_no", "first_page_no", "unit_id"}
+NUMBERED = {"event_no", "session_no", "view_no", "first_page_no", "unit_id"}
 
 
 def rows_of(warehouse: Warehouse, table: str) -> list[tuple[Any, ...]]:

@@ -56,6 +56,7 @@ def test_an_edit_changes_the_hash_and_its_undoing_gives_it_back(warehouse: Wareh
             "bots": "Ours,*ours*,,monitor",
             "session_ignore": "Heartbeat,false",
             "libraries": "ours,server",
+            "signals": "ours,rage",
             "currency_rates": "2026-01-01,USD,0.9",
         }[path.stem]
         add(folder, path.name, row)

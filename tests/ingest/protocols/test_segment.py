@@ -363,6 +363,17 @@ def test_our_tracker_names_its_own_fields() -> None:
     assert the_event(send("/v1/t", ITEM)).id_kind == "given"
 
 
+def test_our_tracker_says_how_large_the_document_is_and_what_the_visitor_chose() -> None:
+    sent = {"library": {"name": "footfall.js"}, "document_w": 800, "document_h": 3000, "consent": {"choice": "grant"}}
+    event = the_event(send("/v1/t", {**ITEM, "context": sent}))
+    assert (event.context["document_w"], event.context["document_h"]) == (800, 3000)
+    assert event.context["consent"] == {"choice": "grant"}
+    assert event.id_kind == "local"
+    assert "extra" not in event.context
+    odd = the_event(send("/v1/t", {**ITEM, "context": {"document_w": -1, "document_h": "x"}}))
+    assert odd.context["extra"] == {"document_w": -1, "document_h": "x"}
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: (

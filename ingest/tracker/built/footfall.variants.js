@@ -1,0 +1,2 @@
+"use strict";(()=>{var r=window.footfall._,i=new Set,f=o=>{let t=2166136261;for(let e of o)t=Math.imul(t^e.codePointAt(0),16777619);return t=Math.imul(t^t>>>16,2246822507),t=Math.imul(t^t>>>13,3266489909),((t^t>>>16)>>>0)/2**32};r.variant=(o,t)=>{let e=Object.entries(t).filter(([,n])=>n>0),c=r.anonymousId();if(!c||!e.length)return e[0]?.[0]??"";let s=e.reduce((n,[,l])=>n+l,0),d=f(o+`
+`+c)*s,[a]=e.find(([,n])=>(d-=n)<0)||e[e.length-1];return i.has(o)||(i.add(o),r.track("Experiment Viewed",{experiment:o,variant:a})),a};r.on("view",()=>{i=new Set});})();

@@ -1,0 +1,80 @@
+// Rage clicks and dead clicks.
+import type { Door, Properties } from "../door";
+
+const door: Door = window.footfall._;
+const RAGE_N = 3;
+const RAGE_MS = 1000;
+const RAGE_PX = 30;
+const DEAD_MS = 2500;
+const MOVE_MS = 100;
+// What answers a click by itself, without a change in the document.
+const ANSWERS = "input:not([type=button],[type=submit],[type=reset],[type=image]),select,textarea,option,label,video,audio,iframe,[contenteditable]";
+
+// --- rage: a chain of clicks, each soon after and near the one before; told once, when it has ended
+
+let chain: { n: number; at: number; when: number; x: number; y: number; place: Properties } | undefined;
+let ending: ReturnType<typeof setTimeout>;
+
+const endChain = (): void => {
+  if (chain && chain.n >= RAGE_N) door.track("Rage Clicked", { ...chain.place, click_n: chain.n }, chain.when);
+  chain = undefined;
+};
+
+const chainUp = (place: Properties, event: MouseEvent): void => {
+  const { timeStamp: at, clientX, clientY, pageX, pageY } = event;
+  const [x, y] = place.target_fixed ? [clientX, clientY] : [pageX, pageY];
+  const isNext = chain && at - chain.at < RAGE_MS && Math.abs(x - chain.x) + Math.abs(y - chain.y) < RAGE_PX;
+  if (!isNext) endChain();
+  chain = { n: (chain?.n || 0) + 1, at, when: Date.now(), x, y, place };
+  clearTimeout(ending);
+  ending = setTimeout(door.safe(endChain), RAGE_MS);
+};
+
+// --- dead: nothing has answered
+
+let waiting: { at: number; place: Properties; timer: ReturnType<typeof setTimeout> }[] = [];
+
+const answered = (longest: number): void => {
+  const now = performance.now();
+  waiting = waiting.filter(({ at, timer }) => {
+    if (now - at >= longest) return true;
+    clearTimeout(timer);
+    return false;
+  });
+  if (!waiting.length) watcher.disconnect();
+};
+
+const watcher = new MutationObserver(() => answered(DEAD_MS));
+const seen = { subtree: true, childList: true, attributes: true, characterData: true };
+
+const wait = (place: Properties, event: MouseEvent): void => {
+  const path = event.composedPath();
+  if (path.some((each) => each instanceof Element && each.matches(ANSWERS))) return;
+  watcher.observe(document, seen);
+  for (const each of path) if (each instanceof ShadowRoot) watcher.observe(each, seen);
+  const at = event.timeStamp;
+  const when = Date.now();
+  const timer = setTimeout(door.safe(() => {
+    waiting = waiting.filter((each) => each.timer !== timer);
+    if (!waiting.length) watcher.disconnect();
+    door.track("Dead Clicked", { ...place, delay_ms: Math.round(performance.now() - at) }, when);
+  }), DEAD_MS - (performance.now() - at));
+  waiting.push({ at, place, timer });
+};
+
+door.on("click", (place?: Properties, event?: MouseEvent) => {
+  if (!place || !event || place.capture !== "both") return;
+  chainUp(place, event);
+  wait(place, event);
+});
+door.on("leave", () => {
+  endChain();
+  answered(Infinity);
+});
+door.listen(window, "scroll", () => answered(MOVE_MS));
+door.listen(document, "selectionchange", () => answered(MOVE_MS));
+// A page that is slow to come leaves this one as it is, but has been asked for.
+const { navigation } = window as Window & { navigation?: EventTarget };
+if (navigation) door.listen(navigation, "navigate", () => answered(DEAD_MS));
+// A download or a new window takes the focus.
+door.listen(window, "blur", (event) => event.target === window && answered(DEAD_MS));

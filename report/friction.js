@@ -1,0 +1,173 @@
+// Where visitors get stuck: pages by what went wrong on them, in an order the reader chooses.
+const SIGNALS = [
+  ["Rage clicks", "bursts of quick clicks on one place"],
+  ["Dead clicks", "clicks after which nothing changed"],
+  ["Quick back", "views left within seconds, back to the page before"],
+  ["Excessive scroll", "views scrolled up and down over and over"],
+  ["Errors", "errors of scripts, each once a view"],
+];
+const untracked = () => el("span", { class: "untracked" }, "not tracked");
+// [n, views] as a rate; null is what nobody reported
+const per100 = (signal) => (signal && signal[1] ? (signal[0] / signal[1]) * 100 : null);
+let frictionOrder = { by: 0, down: true };
+
+function frictionCard(state, range, redraw) {
+  const card = el("div", { class: "card" }, el("div", { class: "card-head" }, el("h3", {}, "Friction by page")));
+  if (data.pages.missing.friction) {
+    card.append(empty(data.pages.missing.friction));
+    return card;
+  }
+  const all = (data.pages.friction[state.range] ?? []).filter(
+    ([source]) => state.source === "(all)" || source === state.source,
+  );
+  if (!all.length) {
+    card.append(empty(`No page was viewed in ${span(range.since, range.until)}: choose a longer range.`));
+    return card;
+  }
+  // rows come most views first
+  const rows = all.slice(0, 30);
+  const totals = new Map(all.map(([source, , , pages, views]) => [source, [pages, views]]));
+  const [pageN, viewN] = [0, 1].map((at) => [...totals.values()].reduce((sum, one) => sum + one[at], 0));
+  const shown = rows.reduce((sum, row) => sum + row[2], 0);
+  const several = totals.size > 1;
+  const valueOf = (row) => (frictionOrder.by === 0 ? row[2] : per100(row[4 + frictionOrder.by]));
+  const sorted = [...rows].sort((a, b) => {
+    const [x, y] = [valueOf(a), valueOf(b)];
+    // what is not known stays last, whichever way
+    if (x === null || y === null) return (x === null) - (y === null) || b[2] - a[2];
+    return (frictionOrder.down ? y - x : x - y) || b[2] - a[2];
+  });
+  const sorter = (at, name, title) => {
+    const isChosen = frictionOrder.by === at;
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "sorter",
+        title,
+        "data-sort": at,
+        onclick: () => {
+          frictionOrder = { by: at, down: isChosen ? !frictionOrder.down : true };
+          redraw(`[data-sort="${at}"]`);
+        },
+      },
+      name,
+      el("i", { "aria-hidden": "true" }, isChosen ? (frictionOrder.down ? "▼" : "▲") : "↕"),
+    );
+  };
+  const order = (at) =>
+    frictionOrder.by === at ? { sort: frictionOrder.down ? "descending" : "ascending" } : {};
+  card.append(
+    note(
+      "Per 100 views on which the signal was tracked, with its count beside it. ",
+      el("b", {}, "Not tracked"),
+      " means that no tracker reported the signal, which is not 0.",
+      pageN > rows.length
+        ? ` The ${count(rows.length)} pages with most views of ${count(pageN)}; the others have ${share(1 - shown / viewN)} of the views.`
+        : "",
+    ),
+    table(
+      `Friction by page, ${span(range.since, range.until)}`,
+      [
+        {
+          label: "Page",
+          cell: (row) =>
+            el(
+              "span",
+              { class: "named" },
+              outside(row[1]),
+              several ? el("span", { class: "aside" }, outside(row[0])) : null,
+            ),
+        },
+        {
+          label: "Views",
+          head: sorter(0, "Views", "page views"),
+          ...order(0),
+          number: true,
+          cell: (row) =>
+            el(
+              "span",
+              {},
+              row[2] < FEW ? el("span", { class: "untracked", title: "too few views to trust a rate" }, "few  ") : null,
+              count(row[2]),
+            ),
+        },
+        ...SIGNALS.map(([name, title], at) => ({
+          label: name,
+          head: sorter(at + 1, name, title),
+          ...order(at + 1),
+          number: true,
+          cell: (row) => {
+            const signal = row[5 + at];
+            if (!signal) return untracked();
+            const part = signal[1] < row[2] ? `, tracked on ${plural(signal[1], "view")} of ${count(row[2])}` : "";
+            return el(
+              "span",
+              { class: signal[0] ? "" : "zero", title: `${measure(signal[0])}${part}` },
+              known(per100(signal)) ? tenth.format(per100(signal)) : NONE,
+              el("span", { class: "aside" }, measure(signal[0])),
+            );
+          },
+        })),
+      ],
+      sorted,
+      { className: "dense friction" },
+    ),
+  );
+  return card;
+}
+
+// the last two steps of a selector, which are next to the element
+const ending = (selector) => {
+  const steps = selector.split(/\s*>\s*/);
+  return steps.length > 2 ? `… > ${steps.slice(-2).join(" > ")}` : selector;
+};
+
+function elementsCard(page, state, range) {
+  const found = page.elements?.[state.range];
+  const card = el("div", { class: "card" }, el("div", { class: "card-head" }, el("h3", {}, "Elements most used")));
+  if (!found) {
+    card.append(
+      empty(
+        data.pages.missing.elements ??
+          `No element of this page was clicked in ${span(range.since, range.until)}: choose a longer range.`,
+      ),
+    );
+    return card;
+  }
+  const rest = found.element_n - found.rows.length;
+  const number = (at) => (row) => (known(row[at]) ? measure(row[at]) : untracked());
+  card.append(
+    note(
+      `All windows together, ${plural(found.click_n, "click")} on ${plural(found.element_n, "element")}`,
+      rest > 0 ? `; ${count(rest)} less used ${rest === 1 ? "one is" : "ones are"} left out.` : ".",
+      found.click_n < FEW ? ` Only ${plural(found.click_n, "click")}: too few to rank by.` : "",
+    ),
+    table(
+      `Elements of ${page.path} most used, ${span(range.since, range.until)}`,
+      [
+        {
+          label: "Element",
+          cell: ([at, , , , text]) =>
+            el(
+              "span",
+              { class: "selector" },
+              text ? outside(text) : null,
+              el("code", {}, page.selectors[at] === "(none)" ? "element not reported" : outside(ending(page.selectors[at]), { title: page.selectors[at] })),
+            ),
+        },
+        { label: "Clicks", number: true, cell: number(1) },
+        {
+          label: "Share",
+          number: true,
+          text: (row) => share(found.click_n && known(row[1]) ? row[1] / found.click_n : null),
+        },
+        { label: "Rage", number: true, cell: number(2) },
+        { label: "Dead", number: true, cell: number(3) },
+      ],
+      found.rows,
+      { className: "dense" },
+    ),
+  );
+  return card;
+}
