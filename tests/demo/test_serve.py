@@ -236,8 +236,9 @@ def test_a_visit_is_seen_live_and_comes_out_in_the_tables(
     process, home, port = served
     out = tmp_path / "live.txt"
     with out.open("w") as file:
-        live = subprocess.Popen(command("live", "--home", str(home)), stdout=file, stderr=subprocess.DEVNULL)
+        live = subprocess.Popen(command("live", "--home", str(home)), stdout=file, stderr=subprocess.STDOUT)
     try:
+        until(lambda: "Following" in out.read_text())
         buy(page, f"http://127.0.0.1:{port}")
         assert page.evaluate("window.broken") == []
         page.goto("about:blank")

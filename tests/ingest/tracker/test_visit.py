@@ -119,20 +119,23 @@ FRICTION = """
 
 
 def test_rage_and_dead_clicks_are_told_and_only_those(visit: Visit) -> None:
-    page = visit.open(visit.put("/friction", FRICTION, parts="friction"))
+    url = visit.put("/friction", FRICTION, parts="friction")
+    elsewhere, page = visit.open(url), visit.open(url)
     page.wait_for_function(f"performance.getEntriesByName('{visit.collector.url}/footfall.friction.js').length")
     page.wait_for_timeout(100)
     page.click("#gone")
+    page.wait_for_timeout(150)  # from here on no selection and no scroll answers for it
     for _ in range(4):
         page.click("#alive")
     page.click("#field")
     page.click("#alive")
     page.click("#alive")
-    page.click("#link")
+    elsewhere.click("#link")  # the browser goes somewhere, and nothing changes here
     page.click("#dead")
     page.wait_for_timeout(2700)
+    visit.leave(elsewhere)
     visit.leave(page)
-    visit.named("Scroll Reached")
+    visit.named("Scroll Reached", 2)
     friction = [row for row in visit.landed() if row["name"] in ("Rage Clicked", "Dead Clicked", "Element Clicked")]
     assert [(row["name"], row["properties"]["selector"]) for row in friction] == [
         ("Rage Clicked", "button#alive"),
