@@ -136,9 +136,8 @@ def run(
                 steps.import_round(path, move)
             with _stage(console, "Land", "events") as move:
                 steps.land(move)
-            # What is late in the last round, and the day that comes live, meet numbers that were finished here.
-            if number == len(simulation.rounds) - 1:
-                _build(console, steps)
+        # The day that comes live meets numbers that are finished.
+        _build(console, steps)
         with _stage(console, f"Send {until} over HTTP", "events") as move:
             send(collector(), simulation.visits, write_key=WRITE_KEY, progress=move)
         with _stage(console, "Land", "events") as move:

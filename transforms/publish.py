@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from warehouse import Table, Warehouse, tables
 
 # Readers from DuckDB 1.2 on open this format.
 STORAGE_VERSION = "v1.2.0"
+SCRATCH = ".new"
 INTERNAL = frozenset({"meta.dirty", "meta.whole", "meta.builds", "meta.steps", "meta.changed", "meta.publications"})
 # What stands for raw identifiers, or is a step on the way, stays at home.
 UNPUBLISHED = INTERNAL | {
@@ -119,8 +121,19 @@ def publish(
     published = [table for table in tables().values() if table.schema != "raw" and table.full_name not in UNPUBLISHED]
     _describe(warehouse, published, values)
     whole = not last or last[0][1] != settings or not (home / "marts").exists()
-    files = _write_parquet(warehouse, home / "marts", published, whole=whole, progress=progress)
-    rows = _write_file(warehouse, bi, published, values, progress)
+    # Both only read, so they go on side by side; the Parquet files take their places when both are on the disk.
+    with ThreadPoolExecutor(1) as beside:
+        reader = Warehouse(warehouse.con.cursor(), warehouse.path)
+        parquet = beside.submit(_write_parquet, reader, home / "marts", published, whole=whole)
+        rows = _write_file(warehouse, bi, published, values, progress)
+        swaps = parquet.result()
+        reader.close()
+    for new, place in swaps:
+        shutil.rmtree(place, ignore_errors=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if new.exists():
+            new.replace(place)
+    shutil.rmtree(home / "marts" / SCRATCH)
     # Noted last: after a crash before this, the next publication does it all again.
     with warehouse.transaction():
         warehouse.execute("delete from meta.changed")
@@ -129,7 +142,7 @@ def publish(
             "insert into meta.publications select $build, $now, $settings",
             {"build": build_id, "now": now, "settings": settings},
         )
-    return Published(True, build_id, len(published), rows, files, time.perf_counter() - started)
+    return Published(True, build_id, len(published), rows, len(swaps), time.perf_counter() - started)
 
 
 def _describe(warehouse: Warehouse, published: list[Table], values: dict[str, object]) -> None:
@@ -218,20 +231,17 @@ def _comment(warehouse: Warehouse, table: Table) -> None:
 
 
 def _write_parquet(
-    warehouse: Warehouse,
-    folder: Path,
-    published: list[Table],
-    *,
-    whole: bool,
-    progress: Callable[[str, int, int], None],
-) -> int:
-    """Write the Parquet files of what changed, `folder`/<schema>/<table>/[<date column>=<date>/]; how many."""
-    scratch = folder / ".new"
+    warehouse: Warehouse, folder: Path, published: list[Table], *, whole: bool
+) -> list[tuple[Path, Path]]:
+    """Write the Parquet files of what changed beside their places: each new folder, and the place that it takes.
+
+    A place is `folder`/<schema>/<table>/[<date column>=<date>/]; without a new folder it is only cleared.
+    """
+    scratch = folder / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    swaps: list[tuple[Path, Path]] = []  # what is new, and the place it takes
-    for number, table in enumerate(published):
-        progress(f"Parquet {table.full_name}", number, len(published))
+    swaps: list[tuple[Path, Path]] = []
+    for table in published:
         column = date_column(warehouse, table.full_name)
         place, new = folder / table.schema / table.name, scratch / table.schema / table.name
         new.parent.mkdir(parents=True, exist_ok=True)
@@ -241,28 +251,17 @@ def _write_parquet(
             _copy(warehouse, _select(table), new / "data.parquet", "")
             swaps.append((new, place))
             continue
-        days = f"select date from meta.changed where table_name = '{source}'"
-        query = f"select *, {column} as part from ({_select(table)})"
-        _copy(
-            warehouse,
-            query if whole else f"{query} where {column} in ({days})",
-            new,
-            ", partition_by (part), filename_pattern 'data_{i}'",
-        )
+        by_date = f", partition_by ({column}), write_partition_columns true, filename_pattern 'data_{{i}}'"
         if whole:
-            shutil.rmtree(place, ignore_errors=True)
-        changed = {f"{row[0]}" for row in warehouse.execute(days)} if not whole else set()
-        made = {part.name.removeprefix("part="): part for part in new.glob("part=*")}
-        for gone in changed - set(made):
-            shutil.rmtree(place / f"{column}={gone}", ignore_errors=True)
-        swaps += [(part, place / f"{column}={day}") for day, part in sorted(made.items())]
-    os.sync()  # one call for all files, before any takes its place
-    for new, place in swaps:
-        shutil.rmtree(place, ignore_errors=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        new.replace(place)
-    shutil.rmtree(scratch)
-    return len(swaps)
+            _copy(warehouse, _select(table), new, by_date)
+            swaps.append((new, place))
+            continue
+        days = f"select date from meta.changed where table_name = '{source}'"
+        _copy(warehouse, f"select * from ({_select(table)}) where {column} in ({days})", new, by_date)
+        parts = [f"{column}={row[0]}" for row in warehouse.execute(f"{days} order by date")]
+        swaps += [(new / part, place / part) for part in parts]
+    os.sync()  # one call for all files
+    return swaps
 
 
 def _copy(warehouse: Warehouse, query: str, path: Path, options: str) -> None:
