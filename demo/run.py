@@ -136,8 +136,6 @@ def run(
                 steps.import_round(path, move)
             with _stage(console, "Land", "events") as move:
                 steps.land(move)
-        # The day that comes live meets numbers that are finished.
-        _build(console, steps)
         with _stage(console, f"Send {until} over HTTP", "events") as move:
             send(collector(), simulation.visits, write_key=WRITE_KEY, progress=move)
         with _stage(console, "Land", "events") as move:

@@ -40,7 +40,7 @@ UNPUBLISHED = INTERNAL | {
 }
 EVENT_COLUMNS = (
     "event_id, source, type, name, event_at, ts_rule, date, received_at, host, path, referrer_host, utm_source, "
-    "utm_medium, utm_campaign, country, is_page, is_bearing, is_bot, bot_kind, bot_rule, engaged_ms"
+    "utm_medium, utm_campaign, country, is_page, is_bearing, is_bot, bot_kind, bot_rule"
 )
 # An alias call names the device that it ties to a customer: that id stays at home.
 PUBLIC_PROPERTIES = """case
@@ -49,7 +49,8 @@ PUBLIC_PROPERTIES = """case
     else e.properties
 end as properties"""
 EVENTS = f"""
-select {", ".join(f"e.{name}" for name in EVENT_COLUMNS.split(", "))}, {PUBLIC_PROPERTIES}, p.person_id, s.session_id
+select {", ".join(f"e.{name}" for name in EVENT_COLUMNS.split(", "))}, {PUBLIC_PROPERTIES},
+    p.engaged_ms, p.person_id, s.session_id
 from core.events as e
 inner join core.placements as p on e.event_no = p.event_no
 left join core.sessions as s on p.session_no = s.session_no
@@ -57,6 +58,7 @@ left join core.sessions as s on p.session_no = s.session_no
 HIDDEN = {"core.sessions": {"session_no", "device_id"}, "core.orders": {"event_no", "seq"}}
 ADDED = {
     "core.events": {
+        "engaged_ms": "visible and focused milliseconds that it reports, at most the time since the last report",
         "person_id": "whose it is, a keyed hash; null: it names nobody",
         "session_id": "the session that holds it; null: in none",
     }

@@ -38,7 +38,7 @@ create table if not exists core.events (
     is_bot boolean not null, -- made by a program
     bot_kind varchar, -- crawler, ai_agent, monitor, script
     bot_rule varchar, -- the rule that flagged it
-    engaged_ms double, -- visible and focused milliseconds that this event reports
+    engaged_ms double, -- visible and focused milliseconds that this event reports, as it says
     is_ping boolean, -- a heartbeat
     properties json -- what the caller put there, whole
 );
@@ -132,7 +132,7 @@ select
     coalesce(a.is_bot, false) or e.is_nameless or w.kind is not null as is_bot,
     case when a.is_bot then a.bot_kind when e.is_nameless then 'script' else w.kind end as bot_kind,
     case when a.is_bot then a.bot_rule when e.is_nameless then 'empty user agent' else w.bot_rule end as bot_rule,
-    case when isfinite(e.told.engaged_ms) and e.told.engaged_ms >= 0 then e.told.engaged_ms end as engaged_ms,
+    e.told.engaged_ms as engaged_ms,
     e.told.ping as is_ping,
     e.properties
 from placed as e
