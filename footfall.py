@@ -120,7 +120,7 @@ def init(home: Home = HOME) -> None:
 
 @app.command()
 def demo(
-    visitors: Annotated[int, typer.Option(min=1, help="How many visitors come.")] = 4200,
+    visitors: Annotated[int, typer.Option(min=1, help="How many visitors come.")] = 3600,
     seed: Annotated[int, typer.Option(help="The same seed gives the same visits.")] = 1,
     until: Annotated[
         datetime | None, typer.Option(formats=DAY, help="Last day of the visits [default: yesterday].")
