@@ -124,8 +124,9 @@ FORBIDDEN = re.compile(
         (
             r"(?<![\w.])/(?:work|root)/\w",
             r"/tmp/\w+/\w",
-            r"files\.pythonhosted\.org|pypi\.org/(?:simple|packages)|registry\.npmjs\.org|proxy\.golang\.org",
-            r"repo1?\.maven\.org|crates\.io/api|--index-url|--extra-index-url|\bresolved\":",
+            # What addresses of package registries look like, without naming one.
+            r"https?://[^\s\"']*(?:registry|/simple/|/packages/|/maven\d?/|goproxy)",
+            r"--index-url|--extra-index-url|\bresolved\":",
         )
     )
 )
