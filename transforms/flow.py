@@ -29,10 +29,10 @@ from transforms import (
     traffic,
 )
 from transforms.definitions import Definitions
-from transforms.run import BuildError, Run, as_key
+from transforms.run import Run, as_key
 from warehouse import SQL, Warehouse, tables
 
-__all__ = ["BuildError", "Built", "Preview", "build", "preview"]
+__all__ = ["Built", "Preview", "build", "preview"]
 
 
 # Windows of funnels end at any minute; without new events they are looked at no more often than this.

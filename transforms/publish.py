@@ -77,7 +77,6 @@ class Published:
     build_id: int
     tables_n: int
     rows_n: int
-    files_n: int
     seconds: float
 
 
@@ -110,7 +109,7 @@ def publish(
     last = warehouse.execute("select build_id, settings from meta.publications order by build_id desc limit 1")
     is_changed = warehouse.value("select count(*) from meta.changed") > 0
     if last and last[0][1] == settings and bi.exists() and not is_changed:
-        return Published(False, last[0][0], 0, 0, 0, time.perf_counter() - started)
+        return Published(False, last[0][0], 0, 0, time.perf_counter() - started)
     values = {
         "build_id": build_id,
         "build": build_id,
@@ -144,7 +143,7 @@ def publish(
             "insert into meta.publications select $build, $now, $settings",
             {"build": build_id, "now": now, "settings": settings},
         )
-    return Published(True, build_id, len(published), rows, len(swaps), time.perf_counter() - started)
+    return Published(True, build_id, len(published), rows, time.perf_counter() - started)
 
 
 def _describe(warehouse: Warehouse, published: list[Table], values: dict[str, object]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from transforms.definitions import Definitions
@@ -13,10 +13,6 @@ from warehouse import Warehouse, tables
 
 NUMBERS = frozenset({"bigint", "integer", "smallint", "double", "decimal"})
 Kind = Literal["device", "person", "date", "order"]
-
-
-class BuildError(Exception):
-    """The build cannot go on; the message says why and how to mend it."""
 
 
 @dataclass
@@ -165,8 +161,3 @@ def plain_hash(message: str) -> str:
 def as_key(column: str) -> str:
     """SQL that turns a date column into a key of the plan: days since 1970-01-01."""
     return f"date_diff('day', date '1970-01-01', {column})"
-
-
-def as_date(key: int) -> date:
-    """The date of a plan's key."""
-    return date.fromordinal(date(1970, 1, 1).toordinal() + key)

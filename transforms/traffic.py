@@ -41,25 +41,10 @@ def count(run: Run) -> int:
     rows = 0
     by_date = "true" if run.whole else "date in (select date from touched_dates)"
     by_period = "true" if run.whole else "(period, period_start) in (select period, period_start from touched_periods)"
-    rows += run.replace(
-        "core.visitor_days",
-        warehouse.query("core.visitor_days"),
-        values,
-        scope=by_date,
-        key="date, source, channel, device, country, is_bot, person_id",
-    )
-    rows += run.replace(
-        "marts.traffic_daily",
-        warehouse.query("marts.traffic_daily"),
-        values,
-        scope=by_date,
-        key="source, date, channel, device, country, is_bot",
-    )
-    rows += run.replace(
-        "marts.traffic_totals",
-        warehouse.query("marts.traffic_totals"),
-        values,
-        scope=by_period,
-        key="source, period, period_start, is_bot",
-    )
+    for table, key, scope in (
+        ("core.visitor_days", "date, source, channel, device, country, is_bot, person_id", by_date),
+        ("marts.traffic_daily", "source, date, channel, device, country, is_bot", by_date),
+        ("marts.traffic_totals", "source, period, period_start, is_bot", by_period),
+    ):
+        rows += run.replace(table, warehouse.query(table), values, scope=scope, key=key)
     return rows
