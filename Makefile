@@ -22,7 +22,7 @@ install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --r
 install_self = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 endif
 
-.PHONY: help setup setup-dev setup-airflow readers tracker demo test check format lint types sql-lint bench lock clean
+.PHONY: help setup setup-dev setup-airflow readers tracker kafka demo test check format lint types sql-lint bench lock clean
 
 help: ## say what can be typed
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,7 +36,7 @@ setup-airflow: $(VENV)/.airflow ## the same .venv with Airflow as well
 demo: setup ## a small shop's traffic, all the way to a report in ./footfall-demo
 	@$(BIN)/footfall demo --home footfall-demo
 
-test: setup-dev readers ## set up all that the tests need and run them
+test: setup-dev readers $(if $(shell command -v mvn),kafka) ## set up all that the tests need and run them
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: format lint types sql-lint ## what must hold before a commit
@@ -61,6 +61,8 @@ tracker: ## build the browser script anew; needed only by who changes it (Node.j
 	@cd ingest/tracker && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent check \
 		&& npm run --silent build
 
+kafka: .kafka/.stamp ## the jars of a Kafka broker, for the tests (Maven, Java 17 or later)
+
 readers: $(READERS:=/.stamp) ## older DuckDBs that must read what is published
 
 lock: setup-dev ## resolve the locked files anew (UPGRADE=--upgrade for newer ones)
@@ -72,7 +74,7 @@ lock: setup-dev ## resolve the locked files anew (UPGRADE=--upgrade for newer on
 	done
 
 clean: ## remove what was made here, but no data
-	rm -rf $(VENV) $(READERS) ingest/tracker/node_modules dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(READERS) .kafka ingest/tracker/node_modules dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # A stamp is newer than its lock file, so nothing is installed twice; the larger set counts as the smaller one.
@@ -103,4 +105,11 @@ $(VENV)/.airflow: requirements-airflow.lock $(VENV)/.dev
 	@echo "Installing DuckDB $* into .venv-duckdb-$*"
 	@[ -x .venv-duckdb-$*/bin/python ] || $(call venv,.venv-duckdb-$*)
 	@$(call install,.venv-duckdb-$*,requirements-duckdb-$*.lock)
+	@touch $@
+
+.kafka/.stamp: stack/pom.xml
+	@command -v mvn > /dev/null || { echo "A Kafka broker needs Java and Maven: apt-get install maven"; exit 1; }
+	@echo "Bringing Kafka's jars into .kafka"
+	@rm -rf .kafka
+	@mvn --batch-mode --quiet --file $< dependency:copy-dependencies -DoutputDirectory="$(CURDIR)/.kafka"
 	@touch $@

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from stack import broker as kafka
+
 ROOT = Path(__file__).parents[1]
 READERS = ("1.2.2", "1.5.6")
 
@@ -69,3 +71,12 @@ def older_duckdb(request: pytest.FixtureRequest) -> Path:
     if not python.exists():
         pytest.skip(f"duckdb {request.param} is not here: make readers")
     return python
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Generator[kafka.Broker, None, None]:
+    """One Kafka broker for the whole run. Each test takes a topic name of its own, and leaves it running."""
+    if lack := kafka.missing():
+        pytest.skip(lack)
+    with kafka.Broker(tmp_path_factory.mktemp("kafka")) as one:
+        yield one
