@@ -11,14 +11,14 @@ READERS := .venv-duckdb-1.2.2 .venv-duckdb-1.5.6
 LOCK = $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --quiet \
 	--custom-compile-command "make lock" $(UPGRADE)
 
-# $(call venv,FOLDER) makes an environment, $(call install,FOLDER,LOCKFILE) brings it to exactly what is locked.
+# $(call venv,FOLDER) makes an environment, $(call install,FOLDER,LOCKFILES) brings it to exactly what is locked.
 ifdef UV
 venv = $(UV) venv --quiet --allow-existing --python $(PYTHON) $(1)
 install = $(UV) pip sync --quiet --require-hashes --python $(1)/bin/python $(2)
 install_self = $(UV) pip install --quiet --no-deps --no-build-isolation --python $(1)/bin/python --editable .
 else
 venv = $(PYTHON) -m venv $(1)
-install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(2)
+install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes $(addprefix --requirement ,$(2))
 install_self = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 endif
 
@@ -29,9 +29,9 @@ help: ## say what can be typed
 
 setup: $(VENV)/.light ## .venv with what footfall runs on
 
-setup-dev: $(VENV)/.dev ## the same .venv with test tools
+setup-airflow: $(VENV)/.airflow ## the same .venv with Airflow
 
-setup-airflow: $(VENV)/.airflow ## the same .venv with Airflow as well
+setup-dev: $(VENV)/.dev ## the same .venv with Airflow and test tools
 
 demo: setup ## a small shop's traffic, all the way to a report in ./footfall-demo
 	@$(BIN)/footfall demo --home footfall-demo
@@ -78,7 +78,9 @@ clean: ## remove what was made here, but no data
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # A stamp is newer than its lock file, so nothing is installed twice; the larger set counts as the smaller one.
-LIGHT := $(if $(wildcard $(VENV)/.dev),requirements-dev.lock,requirements.lock)
+ALL := requirements-dev.lock requirements-airflow.lock
+AIRFLOW := $(if $(wildcard $(VENV)/.dev),$(ALL),requirements-airflow.lock)
+LIGHT := $(if $(wildcard $(VENV)/.dev $(VENV)/.airflow),$(AIRFLOW),requirements.lock)
 
 define ready
 @$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' \
@@ -93,13 +95,11 @@ endef
 $(VENV)/.light: $(LIGHT) pyproject.toml
 	$(call ready,$(LIGHT))
 
-$(VENV)/.dev: requirements-dev.lock pyproject.toml
-	$(call ready,requirements-dev.lock)
+$(VENV)/.airflow: $(AIRFLOW) pyproject.toml
+	$(call ready,$(AIRFLOW))
 
-$(VENV)/.airflow: requirements-airflow.lock $(VENV)/.dev
-	@echo "Installing $< into $(VENV)"
-	@$(subst pip sync,pip install,$(call install,$(VENV),$<))
-	@touch $@
+$(VENV)/.dev: $(ALL) pyproject.toml
+	$(call ready,$(ALL))
 
 .venv-duckdb-%/.stamp: requirements-duckdb-%.lock
 	@echo "Installing DuckDB $* into .venv-duckdb-$*"

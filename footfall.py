@@ -13,23 +13,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event as Flag
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+import steps
+from steps import Failure, __version__
+
 if TYPE_CHECKING:
     from config import Config
     from demo.run import Steps
     from ingest.imports import Imported
-    from transforms.definitions import Definitions
-    from warehouse import Warehouse
 
-__version__ = "0.1.0"
-
-OURS = {"config", "warehouse", "ingest", "transforms", "report", "demo", "footfall", "__main__"}
 REPORT_EVERY = timedelta(minutes=5)
 SHOWN_ROWS = 1000
 COLLECTOR = "collector.url"  # in the home, while a collector runs: where it listens
@@ -49,10 +47,6 @@ HOME = Path("footfall-data")
 DAY = ["%Y-%m-%d"]
 
 
-class Failure(Exception):
-    """The command cannot do what was asked; the message is the sentence to say."""
-
-
 def main() -> None:
     """Run the command line; every failure is one sentence and a non-zero exit."""
     try:
@@ -60,25 +54,8 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("FOOTFALL_DEBUG") == "1":
             raise
-        typer.echo(_complaint(error), err=True)
+        typer.echo(steps.complaint(error), err=True)
         sys.exit(1)
-
-
-def _complaint(error: Exception) -> str:
-    # An exception that our own code defines carries a sentence for people.
-    if type(error).__module__.partition(".")[0] in OURS:
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'A file'}: {error.strerror}."
-    lines = str(error).splitlines() or [""]
-    if type(error).__name__ == "OutOfMemoryException":
-        return f"There is too little memory: {lines[0]}. Free some, or raise memory_limit under [warehouse]."
-    if type(error).__module__.endswith("duckdb") and type(error).__name__ == "IOException":
-        return f"DuckDB cannot read or write its file: {lines[0]}. Free space on its disk, then run this again."
-    return (
-        f"This is a bug in footfall {__version__}: {type(error).__name__}: {lines[0]}\n"
-        "Please report it with what FOOTFALL_DEBUG=1 shows when you run the command again."
-    )
 
 
 def _show_version(wanted: bool) -> None:
@@ -140,7 +117,7 @@ def demo(
     from demo.run import last_day
     from demo.run import run as run_demo
 
-    day = last_day(until.date() if until else None, _now())
+    day = last_day(until.date() if until else None, steps.now())
     run_demo(home, _demo_steps, visitors=visitors, seed=seed, until=day, program=_program())
 
 
@@ -157,7 +134,7 @@ def collect(
 
     if ends_with_parent:
         end_with_parent()
-    settings = _settings(home)
+    settings = steps.load_settings(home)
     check_port(host, port)
     key = settings.sources[0].write_key or settings.sources[0].name
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -185,7 +162,7 @@ def live(
     """Show each event as it comes in, taken or not and why."""
     from ingest.live import Follower, Seen
 
-    name = _source(_settings(home), source) if source else None
+    name = _source(steps.load_settings(home), source) if source else None
 
     def wanted(seen: Seen) -> bool:
         return (name is None or seen.source == name) and (not rejected or bool(seen.why))
@@ -205,11 +182,11 @@ def land(
     source: Annotated[Literal["log", "kafka"] | None, typer.Option("--from", help="Where to read.")] = None,
 ) -> None:
     """Bring what the log holds into the warehouse, each event once."""
-    settings = _settings(home)
+    settings = steps.load_settings(home)
     if source == "kafka":
         raise Failure("Landing from Kafka is not built yet. Leave --from out, or say --from log.")
-    with _warehouse(home, settings) as warehouse:
-        typer.echo(_land(home, settings, warehouse)[1])
+    with steps.opened(home, settings) as warehouse:
+        typer.echo(steps.land(home, settings, warehouse, bar=_bar)[1])
 
 
 @app.command()
@@ -221,23 +198,19 @@ def build(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be built; change nothing.")] = False,
 ) -> None:
     """Bring the models up to what has landed."""
-    settings = _settings(home)
+    settings = steps.load_settings(home)
     days = (since.date() if since else None, until.date() if until else None)
-    if full and any(days):
-        raise Failure("--full makes all dates anew: leave out --since and --until, or --full.")
-    if days[0] and days[1] and days[0] > days[1]:
-        raise Failure(f"--since {days[0]} must not lie behind --until {days[1]}.")
-    with _warehouse(home, settings) as warehouse:
-        step = _preview if dry_run else _build
-        typer.echo(step(home, settings, warehouse, full=full, days=days)[1])
+    with steps.opened(home, settings) as warehouse:
+        step = steps.preview if dry_run else steps.build
+        typer.echo(step(home, settings, warehouse, full=full, days=days, bar=_bar)[1])
 
 
 @app.command()
 def publish(home: Home = HOME) -> None:
     """Write bi.duckdb and the Parquet files anew, if anything changed."""
-    settings = _settings(home)
-    with _warehouse(home, settings) as warehouse:
-        typer.echo(_publish(home, settings, warehouse)[1])
+    settings = steps.load_settings(home)
+    with steps.opened(home, settings) as warehouse:
+        typer.echo(steps.publish(home, settings, warehouse, bar=_bar)[1])
 
 
 @app.command()
@@ -254,7 +227,7 @@ def run(
     """Land, build and publish in a loop; the report every five minutes."""
     import config
 
-    settings = _settings(home)
+    settings = steps.load_settings(home)
     pause = config.duration(every, "--every")
     stop = Flag()
     _stop_on_signals(stop)
@@ -272,10 +245,10 @@ def import_jsonl(
     """Events as JSON lines: type, event, messageId, anonymousId, userId, timestamp, properties, …"""
     from ingest import imports as importing
 
-    settings = _settings(home)
+    settings = steps.load_settings(home)
     name = _source(settings, source)
     with _writer(home, settings) as writer, _bar("Importing", "lines") as progress:
-        done = importing.import_jsonl(file, writer, source=name, clock=_now, progress=progress)
+        done = importing.import_jsonl(file, writer, source=name, clock=steps.now, progress=progress)
     _say_import(file, done, home)
 
 
@@ -289,10 +262,12 @@ def import_access_log(
     """Page views from a web server's log: GETs that succeeded and are no assets."""
     from ingest import imports as importing
 
-    settings = _settings(home)
-    name, key = _source(settings, source), _key(home)
+    settings = steps.load_settings(home)
+    name, key = _source(settings, source), steps.installation_key(home)
     with _writer(home, settings) as writer, _bar("Importing", "lines") as progress:
-        done = importing.import_access_log(file, writer, source=name, key=key, host=host, clock=_now, progress=progress)
+        done = importing.import_access_log(
+            file, writer, source=name, key=key, host=host, clock=steps.now, progress=progress
+        )
     _say_import(file, done, home)
 
 
@@ -322,7 +297,7 @@ def doctor(home: Home = HOME) -> None:
         try:
             said, is_ok = check(), True
         except Exception as error:
-            said, is_ok = _complaint(error), False
+            said, is_ok = steps.complaint(error), False
             failed_n += 1
         typer.echo(f"{typer.style('ok  ', fg='green') if is_ok else typer.style('FAIL', fg='red')} {name}: {said}")
     if failed_n:
@@ -332,116 +307,11 @@ def doctor(home: Home = HOME) -> None:
 # --- steps ------------------------------------------------------------------------------------------------
 
 
-# Each gives whether it found anything to do, and the sentence that says what it did.
-
-
-def _land(home: Path, settings: Config, warehouse: Warehouse) -> tuple[bool, str]:
-    from ingest.land import land as land_log
-    from ingest.land import release
-
-    began = time.monotonic()
-    with _bar("Landing", "events") as progress:
-        done = land_log(
-            warehouse,
-            home / "log",
-            clock=_now,
-            dedup_hours=settings.land.dedup_hours,
-            batch_events=settings.land.batch_events,
-            progress=progress,
-        )
-    gone = release(warehouse, home / "log", keep=settings.log.keep, now=_now())
-    text = (
-        f"Landed {done.read_n:,} events: {done.new_n:,} new, {done.duplicate_n:,} repeated, "
-        f"{done.rejected_n:,} rejected{_rate(done.read_n, began)}."
-    )
-    if done.gap_n:
-        text += f" {done.gap_n:,} are missing in the log: see raw.gaps."
-    text += f" {len(gone)} segments of the log were let go." if gone else ""
-    return bool(done.read_n or done.gap_n or gone), text
-
-
-def _build(
-    home: Path,
-    settings: Config,
-    warehouse: Warehouse,
-    *,
-    full: bool = False,
-    days: tuple[date | None, date | None] = (None, None),
-) -> tuple[bool, str]:
-    from transforms.flow import build as build_models
-
-    key, began = _key(home), time.monotonic()
-    with _bar("Building", "models", labelled=True) as progress:
-        done = build_models(
-            warehouse,
-            _definitions(settings),
-            key=key,
-            now=_now(),
-            full=full,
-            since=days[0],
-            until=days[1],
-            progress=progress,
-        )
-    if done is None:
-        return False, f"Nothing to build: nothing has landed. Next: footfall land --home {home}"
-    if not done.models:
-        return False, "Nothing to build: the models are up to date."
-    slowest = max(done.models, key=lambda model: model[2])
-    return bool(done.events_n or full or any(days)), (
-        f"Built {len(done.models)} models from {done.events_n:,} new events "
-        f"in {time.monotonic() - began:.1f} s "
-        f"(longest: {slowest[0]}, {slowest[2]:.1f} s); complete up to {done.horizon:%Y-%m-%d %H:%M} UTC."
-    )
-
-
-def _preview(
-    home: Path,
-    settings: Config,
-    warehouse: Warehouse,
-    *,
-    full: bool = False,
-    days: tuple[date | None, date | None] = (None, None),
-) -> tuple[bool, str]:
-    from transforms.flow import preview
-
-    found = preview(
-        warehouse, _definitions(settings), key=_key(home), now=_now(), full=full, since=days[0], until=days[1]
-    )
-    if found is None:
-        return False, f"Nothing to build: nothing has landed. Next: footfall land --home {home}"
-    lines = [f"{found.events_n:,} new events."]
-    lines += [f"Made all anew: {', '.join(found.whole)}."] if found.whole else []
-    lines += [f"Looked at again beside them: {count:,} {kind}s." for kind, count in sorted(found.marked.items())]
-    if found.dates:
-        lines.append(f"Dates: {len(found.dates)}, from {found.dates[0]} to {found.dates[-1]}.")
-    return False, "\n".join([*lines, "Nothing was changed."])
-
-
-def _publish(home: Path, settings: Config, warehouse: Warehouse) -> tuple[bool, str]:
-    from transforms.publish import publish as publish_tables
-
-    with _bar("Publishing", "tables", labelled=True) as progress:
-        done = publish_tables(
-            warehouse,
-            home,
-            _definitions(settings),
-            events_days=settings.publish.events_days,
-            version=__version__,
-            now=_now(),
-            progress=progress,
-        )
-    if not done.changed:
-        return False, "Nothing changed since the last publishing."
-    return True, (
-        f"Published {done.tables_n} tables with {done.rows_n:,} rows to {home / 'bi.duckdb'} in {done.seconds:.1f} s."
-    )
-
-
 def _report(home: Path) -> str:
     from report import page
 
     bi, out = _published(home), home / "report.html"
-    page.write(bi, out, now=_now())
+    page.write(bi, out, now=steps.now())
     return f"Wrote {out}; open it in a browser."
 
 
@@ -462,11 +332,11 @@ def _rounds(home: Path, settings: Config, stop: Flag, pause: timedelta, report_e
 def _round(home: Path, settings: Config, stop: Flag) -> bool:
     """One round of `run`, saying what it did where it did anything; whether it published."""
     has_changed = False
-    with _warehouse(home, settings) as warehouse:
-        for step in (_land, _build, _publish):
+    with steps.opened(home, settings) as warehouse:
+        for step in (steps.land, steps.build, steps.publish):
             if stop.is_set():
                 return False
-            has_changed, said = step(home, settings, warehouse)
+            has_changed, said = step(home, settings, warehouse, bar=_bar)
             if has_changed:
                 typer.echo(f"{_clock()} {said}")
     return has_changed
@@ -489,7 +359,7 @@ def _follow(follower: Any, collector: Path, wanted: Callable[[Any], bool], sourc
             now, asked = _metrics(collector), time.monotonic()
             for each in turned(counted, now) if now else ():
                 if source in (None, each.source):
-                    typer.echo(typer.style(each.text(_now()), fg="yellow"))
+                    typer.echo(typer.style(each.text(steps.now()), fg="yellow"))
             counted = now or counted
         time.sleep(0.2)
 
@@ -513,7 +383,7 @@ def _said(step: Callable[[], Any]) -> Any:
     except Exception as error:
         if os.environ.get("FOOTFALL_DEBUG") == "1":
             raise
-        typer.echo(f"{_clock()} {_complaint(error)}", err=True)
+        typer.echo(f"{_clock()} {steps.complaint(error)}", err=True)
         return None
 
 
@@ -527,15 +397,15 @@ def _demo_steps(home: Path) -> Iterator[Steps]:
     from transforms.publish import publish as publish_tables
 
     _make_key(home / "secret.key")
-    settings = _settings(home)
-    definitions, key = _definitions(settings), _key(home)
+    settings = steps.load_settings(home)
+    definitions, key = steps.definitions(settings), steps.installation_key(home)
 
     def import_round(path: Path, move: Callable[[int, int], None]) -> None:
         with _writer(home, settings) as writer:
             source = settings.sources[0].name
-            importing.import_jsonl(path, writer, source=source, clock=_now, progress=move)
+            importing.import_jsonl(path, writer, source=source, clock=steps.now, progress=move)
 
-    with _warehouse(home, settings) as warehouse:
+    with steps.opened(home, settings) as warehouse:
 
         def landed() -> Landed:
             sums = "select sum(new_n)::bigint, sum(duplicate_n)::bigint, sum(rejected_n)::bigint"
@@ -548,7 +418,7 @@ def _demo_steps(home: Path) -> Iterator[Steps]:
                 definitions,
                 events_days=settings.publish.events_days,
                 version=__version__,
-                now=_now(),
+                now=steps.now(),
                 progress=lambda _, done, of: move(done, of),
             )
             return home / "bi.duckdb"
@@ -563,13 +433,13 @@ def _demo_steps(home: Path) -> Iterator[Steps]:
             land=lambda move: land_log(
                 warehouse,
                 home / "log",
-                clock=_now,
+                clock=steps.now,
                 dedup_hours=settings.land.dedup_hours,
                 batch_events=settings.land.batch_events,
                 progress=move,
             ),
             build=lambda move: build_models(
-                warehouse, definitions, key=key, now=_now(), progress=lambda _, done, of: move(done, of)
+                warehouse, definitions, key=key, now=steps.now(), progress=lambda _, done, of: move(done, of)
             ),
             landed=landed,
             publish=publish_home,
@@ -588,7 +458,7 @@ def _serve_demo(home: Path, port: int) -> None:
     is_new = furnish(home)
     if not (home / "secret.key").exists():
         _make_key(home / "secret.key")
-    settings = _settings(home)
+    settings = steps.load_settings(home)
     source = settings.sources[0]
     stop = Flag()
     _stop_on_signals(stop)
@@ -629,7 +499,7 @@ def _demo_collector(
 
     env = dict(os.environ)
     if origins:
-        name = "".join(each if each.isalnum() else "_" for each in _settings(home).sources[0].name)
+        name = "".join(each if each.isalnum() else "_" for each in steps.load_settings(home).sources[0].name)
         env[f"FOOTFALL_SOURCE__{name.upper()}__ORIGINS"] = json.dumps(origins)
     if port is None:
         with socket.socket() as trial:
@@ -679,7 +549,7 @@ def _serve(settings: Config, home: Path, host: str, port: int, workers: int) -> 
     serve(
         home / "log",
         sources,
-        clock=_now,
+        clock=steps.now,
         host=host,
         port=port,
         workers=workers,
@@ -694,48 +564,13 @@ def _serve(settings: Config, home: Path, host: str, port: int, workers: int) -> 
 # --- what commands share ----------------------------------------------------------------------------------
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 def _clock() -> str:
     return f"{datetime.now():%H:%M:%S}"
-
-
-def _settings(home: Path) -> Config:
-    import config
-
-    return config.load(home, os.environ)
-
-
-def _definitions(settings: Config) -> Definitions:
-    import msgspec
-
-    from transforms.definitions import Definitions
-
-    return msgspec.convert(settings.definitions(), Definitions)
 
 
 def _make_key(path: Path) -> None:
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
         file.write(secrets.token_hex(32) + "\n")
-
-
-def _key(home: Path) -> bytes:
-    """The installation's key: 32 bytes."""
-    path = home / "secret.key"
-    try:
-        key = bytes.fromhex(path.read_text(encoding="ascii"))
-    except FileNotFoundError:
-        raise Failure(
-            f"There is no {path}. Restore it from a backup: with a new key all persons would get new ids. "
-            f"If there are none to keep, make one: footfall init --home {home}"
-        ) from None
-    except ValueError:
-        key = b""
-    if len(key) != 32:
-        raise Failure(f"{path} must hold 64 hexadecimal digits. Restore it from a backup.")
-    return key
 
 
 def _source(settings: Config, name: str) -> str:
@@ -760,23 +595,6 @@ def _published(home: Path) -> Path:
 
 
 @contextmanager
-def _warehouse(home: Path, settings: Config) -> Iterator[Warehouse]:
-    from warehouse import open_warehouse
-
-    limits = settings.warehouse
-    warehouse = open_warehouse(
-        home / "warehouse.duckdb",
-        wait_s=limits.wait.total_seconds(),
-        memory_limit=limits.memory_limit,
-        threads=limits.threads,
-    )
-    try:
-        yield warehouse
-    finally:
-        warehouse.close()
-
-
-@contextmanager
 def _writer(home: Path, settings: Config) -> Iterator[Any]:
     from ingest.log import Writer
 
@@ -784,7 +602,7 @@ def _writer(home: Path, settings: Config) -> Iterator[Any]:
         home / "log",
         segment_bytes=settings.log.segment_bytes,
         segment_seconds=settings.log.segment_minutes * 60,
-        clock=_now,
+        clock=steps.now,
     )
     try:
         yield writer
@@ -806,10 +624,10 @@ def _stop_on_signals(stop: Flag) -> None:
 
 
 @contextmanager
-def _bar(title: str, unit: str, *, labelled: bool = False) -> Iterator[Callable[..., None]]:
+def _bar(title: str, unit: str) -> Iterator[Callable[..., None]]:
     """A bar with units a second, on a terminal only.
 
-    Gives a function (done, total); `labelled`: (label, done, total).
+    Gives a function (done, total), or (label, done, total) for what is no rate.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
@@ -817,7 +635,7 @@ def _bar(title: str, unit: str, *, labelled: bool = False) -> Iterator[Callable[
 
     class Speed(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:,.0f} {unit}/s" if task.speed and not labelled else "")
+            return Text(f"{task.speed:,.0f} {unit}/s" if task.speed and task.description == title else "")
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed())
@@ -825,15 +643,10 @@ def _bar(title: str, unit: str, *, labelled: bool = False) -> Iterator[Callable[
         task = bar.add_task(title, total=None)
 
         def move(*values: Any) -> None:
-            label = f"{title} {values[0]}" if labelled else title
+            label = f"{title} {values[0]}" if len(values) == 3 else title
             bar.update(task, description=label, completed=values[-2], total=values[-1])
 
         yield move
-
-
-def _rate(count: int, began: float) -> str:
-    seconds = time.monotonic() - began
-    return f" in {seconds:.1f} s ({count / seconds:,.0f}/s)" if count >= 1000 else ""
 
 
 def _say_import(file: Path, done: Imported, home: Path) -> None:
@@ -966,7 +779,7 @@ def _check_home(home: Path) -> str:
 def _check_settings(home: Path) -> str:
     import config
 
-    settings = _settings(home)
+    settings = steps.load_settings(home)
     path = home / config.FILE
     is_secret = any(source.secret_key for source in config.load(home, {}).sources)
     if is_secret and path.stat().st_mode & 0o077:
@@ -976,7 +789,7 @@ def _check_settings(home: Path) -> str:
 
 
 def _check_key(home: Path) -> str:
-    _key(home)
+    steps.installation_key(home)
     path = home / "secret.key"
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
@@ -1047,7 +860,7 @@ def _check_published(home: Path) -> str:
             row = con.execute("select built_at, horizon from meta.build_info").fetchall()[0]
     except (duckdb.Error, IndexError) as error:
         raise Failure(f"{path} cannot be read ({error}). Make it anew: footfall publish --home {home}") from None
-    age = _now().replace(tzinfo=None) - row[0]
+    age = steps.now().replace(tzinfo=None) - row[0]
     return f"built {age.total_seconds() / 3600:,.1f} h ago, complete up to {row[1]:%Y-%m-%d %H:%M} UTC"
 
 

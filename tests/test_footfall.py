@@ -25,6 +25,7 @@ from typing import IO
 import pytest
 
 import footfall
+import steps
 
 ROOT = Path(__file__).parents[1]
 SESSIONS = "select sum(session_n)::int as n from marts.traffic_daily"
@@ -432,7 +433,7 @@ def test_an_error_of_ours_is_one_line_to_report(type_: Type, home: Path, monkeyp
     def fail(_: Path) -> None:
         raise ValueError("something odd\nand more")
 
-    monkeypatch.setattr(footfall, "_settings", fail)
+    monkeypatch.setattr(steps, "load_settings", fail)
     said = type_("land", "--home", home)
     assert said.code == 1
     assert said.err.startswith("This is a bug in footfall")

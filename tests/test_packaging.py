@@ -29,7 +29,7 @@ def test_the_wheel_holds_every_file_of_its_packages(wheel: Path) -> None:
     needed = {name for name in listed if (ROOT / name).is_file()}
     assert len([name for name in needed if name.endswith(".sql")]) > 10
     assert needed - held == set()
-    assert {"footfall.py", "footfall.default.toml", "config.py", "warehouse.py"} <= held
+    assert {"footfall.py", "footfall.default.toml", "config.py", "warehouse.py", "steps.py"} <= held
 
 
 def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
@@ -40,6 +40,7 @@ def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
         "footfall.default.toml",
         "config.py",
         "warehouse.py",
+        "steps.py",
         "ingest",
         "transforms",
         "report",

@@ -1,0 +1,243 @@
+"""The steps on a home: one function each, called by the command line and by the DAGs alike.
+
+What a step needs is imported when it runs, so that whoever only schedules it stays light.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from config import Config
+    from transforms.definitions import Definitions
+    from warehouse import Warehouse
+
+__version__ = "0.1.0"
+
+OURS = {"config", "warehouse", "steps", "ingest", "transforms", "report", "demo", "footfall", "__main__"}
+
+Progress = Callable[..., None]
+Bar = Callable[[str, str], AbstractContextManager[Progress]]
+
+
+class Failure(Exception):
+    """The step cannot do what was asked; the message is the sentence to say."""
+
+
+def no_bar(title: str, unit: str) -> AbstractContextManager[Progress]:  # noqa: ARG001
+    """Progress that nobody sees, for where there is no terminal."""
+    return nullcontext(lambda *_: None)
+
+
+# Each step gives whether it found anything to do, and the sentence that says what it did. `bar` shows progress: called
+# with a title and a unit, it gives a context whose value is called with (done, of), or (label, done, of) for models
+# and tables.
+
+
+def land(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no_bar) -> tuple[bool, str]:
+    """Bring what waits into raw.*, and let go of segments that are landed and old."""
+    from ingest.land import land as land_log
+    from ingest.land import release
+
+    began = time.monotonic()
+    with bar("Landing", "events") as progress:
+        done = land_log(
+            warehouse,
+            home / "log",
+            clock=now,
+            dedup_hours=settings.land.dedup_hours,
+            batch_events=settings.land.batch_events,
+            progress=progress,
+        )
+    gone = release(warehouse, home / "log", keep=settings.log.keep, now=now())
+    text = (
+        f"Landed {done.read_n:,} events: {done.new_n:,} new, {done.duplicate_n:,} repeated, "
+        f"{done.rejected_n:,} rejected{_rate(done.read_n, began)}."
+    )
+    if done.gap_n:
+        text += f" {done.gap_n:,} are missing in the log: see raw.gaps."
+    text += f" {len(gone)} segments of the log were let go." if gone else ""
+    return bool(done.read_n or done.gap_n or gone), text
+
+
+def build(
+    home: Path,
+    settings: Config,
+    warehouse: Warehouse,
+    *,
+    full: bool = False,
+    days: tuple[date | None, date | None] = (None, None),
+    bar: Bar = no_bar,
+) -> tuple[bool, str]:
+    """Bring the models up to what has landed; `full`: all anew; `days`: those of first to last date anew."""
+    from transforms.flow import build as build_models
+
+    _check_range(full, days)
+    key, began = installation_key(home), time.monotonic()
+    with bar("Building", "models") as progress:
+        done = build_models(
+            warehouse,
+            definitions(settings),
+            key=key,
+            now=now(),
+            full=full,
+            since=days[0],
+            until=days[1],
+            progress=progress,
+        )
+    if done is None:
+        return False, f"Nothing to build: nothing has landed. Next: footfall land --home {home}"
+    if not done.models:
+        return False, "Nothing to build: the models are up to date."
+    slowest = max(done.models, key=lambda model: model[2])
+    return bool(done.events_n or full or any(days)), (
+        f"Built {len(done.models)} models from {done.events_n:,} new events "
+        f"in {time.monotonic() - began:.1f} s "
+        f"(longest: {slowest[0]}, {slowest[2]:.1f} s); complete up to {done.horizon:%Y-%m-%d %H:%M} UTC."
+    )
+
+
+def preview(
+    home: Path,
+    settings: Config,
+    warehouse: Warehouse,
+    *,
+    full: bool = False,
+    days: tuple[date | None, date | None] = (None, None),
+    bar: Bar = no_bar,  # noqa: ARG001
+) -> tuple[bool, str]:
+    """Say what `build` with the same words would do; change nothing."""
+    from transforms.flow import preview as preview_models
+
+    _check_range(full, days)
+    found = preview_models(
+        warehouse,
+        definitions(settings),
+        key=installation_key(home),
+        now=now(),
+        full=full,
+        since=days[0],
+        until=days[1],
+    )
+    if found is None:
+        return False, f"Nothing to build: nothing has landed. Next: footfall land --home {home}"
+    lines = [f"{found.events_n:,} new events."]
+    lines += [f"Made all anew: {', '.join(found.whole)}."] if found.whole else []
+    lines += [f"Looked at again beside them: {count:,} {kind}s." for kind, count in sorted(found.marked.items())]
+    if found.dates:
+        lines.append(f"Dates: {len(found.dates)}, from {found.dates[0]} to {found.dates[-1]}.")
+    return False, "\n".join([*lines, "Nothing was changed."])
+
+
+def publish(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no_bar) -> tuple[bool, str]:
+    """Write bi.duckdb and the Parquet files anew, if anything changed."""
+    from transforms.publish import publish as publish_tables
+
+    with bar("Publishing", "tables") as progress:
+        done = publish_tables(
+            warehouse,
+            home,
+            definitions(settings),
+            events_days=settings.publish.events_days,
+            version=__version__,
+            now=now(),
+            progress=progress,
+        )
+    if not done.changed:
+        return False, "Nothing changed since the last publishing."
+    return True, (
+        f"Published {done.tables_n} tables with {done.rows_n:,} rows to {home / 'bi.duckdb'} in {done.seconds:.1f} s."
+    )
+
+
+# --- what steps need --------------------------------------------------------------------------------------
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def load_settings(home: Path) -> Config:
+    """The settings of a home, with what the environment says."""
+    import config
+
+    return config.load(home, os.environ)
+
+
+def definitions(settings: Config) -> Definitions:
+    import msgspec
+
+    from transforms.definitions import Definitions
+
+    return msgspec.convert(settings.definitions(), Definitions)
+
+
+def installation_key(home: Path) -> bytes:
+    """The installation's key: 32 bytes."""
+    path = home / "secret.key"
+    try:
+        key = bytes.fromhex(path.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        raise Failure(
+            f"There is no {path}. Restore it from a backup: with a new key all persons would get new ids. "
+            f"If there are none to keep, make one: footfall init --home {home}"
+        ) from None
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise Failure(f"{path} must hold 64 hexadecimal digits. Restore it from a backup.")
+    return key
+
+
+@contextmanager
+def opened(home: Path, settings: Config, *, wait: timedelta | None = None) -> Iterator[Warehouse]:
+    """The warehouse of a home while the block runs; waits for whoever holds it, by default as the settings say."""
+    from warehouse import open_warehouse
+
+    limits = settings.warehouse
+    warehouse = open_warehouse(
+        home / "warehouse.duckdb",
+        wait_s=(wait or limits.wait).total_seconds(),
+        memory_limit=limits.memory_limit,
+        threads=limits.threads,
+    )
+    try:
+        yield warehouse
+    finally:
+        warehouse.close()
+
+
+def complaint(error: Exception) -> str:
+    """The sentence to say of an error."""
+    # An exception that our own code defines carries a sentence for people.
+    if type(error).__module__.partition(".")[0] in OURS:
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'A file'}: {error.strerror}."
+    lines = str(error).splitlines() or [""]
+    if type(error).__name__ == "OutOfMemoryException":
+        return f"There is too little memory: {lines[0]}. Free some, or raise memory_limit under [warehouse]."
+    if type(error).__module__.endswith("duckdb") and type(error).__name__ == "IOException":
+        return f"DuckDB cannot read or write its file: {lines[0]}. Free space on its disk, then run this again."
+    return (
+        f"This is a bug in footfall {__version__}: {type(error).__name__}: {lines[0]}\n"
+        "Please report it with what FOOTFALL_DEBUG=1 shows when you run the command again."
+    )
+
+
+def _check_range(full: bool, days: tuple[date | None, date | None]) -> None:
+    if full and any(days):
+        raise Failure("--full makes all dates anew: leave out --since and --until, or --full.")
+    if days[0] and days[1] and days[0] > days[1]:
+        raise Failure(f"--since {days[0]} must not lie behind --until {days[1]}.")
+
+
+def _rate(count: int, began: float) -> str:
+    seconds = time.monotonic() - began
+    return f" in {seconds:.1f} s ({count / seconds:,.0f}/s)" if count >= 1000 else ""
