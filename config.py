@@ -158,13 +158,88 @@ class Log(Part):
     keep: Duration = timedelta(hours=24)
 
 
-class Kafka(Part):
-    """Taken and checked now; the forwarder that uses it comes later."""
+class Security(Part):
+    """How to come into Kafka; files that are no whole path lie in the home."""
 
-    bootstrap: Texts
-    topic: Name = "footfall.events"
-    security: dict[str, str] = {}
-    partitions: Annotated[int, Field(ge=1)] = 6
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    username: Name | None = None
+    password: Annotated[Name | None, Field(repr=False)] = None
+    password_file: Name | None = None
+    cafile: Name | None = None
+    certfile: Name | None = None
+    keyfile: Name | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        asked = {"mechanism": self.mechanism, "username": self.username}
+        given = {**asked, "password": self.password, "password_file": self.password_file}
+        if self.protocol.startswith("SASL"):
+            if lack := next((key for key, value in asked.items() if value is None), None):
+                raise ValueError(f'protocol "{self.protocol}" needs a "{lack}"')
+            if (self.password is None) == (self.password_file is None):
+                raise ValueError(f'protocol "{self.protocol}" needs either a "password" or a "password_file"')
+        elif extra := next((key for key, value in given.items() if value is not None), None):
+            raise ValueError(f'"{extra}" needs protocol "SASL_SSL" (or "SASL_PLAINTEXT")')
+        files = {"cafile": self.cafile, "certfile": self.certfile, "keyfile": self.keyfile}
+        if not self.protocol.endswith("SSL") and (extra := next((key for key in files if files[key]), None)):
+            raise ValueError(f'"{extra}" needs protocol "SSL" or "SASL_SSL"')
+        if self.keyfile and not self.certfile:
+            raise ValueError('"keyfile" needs a "certfile"')
+        return self
+
+
+class Kafka(Part):
+    bootstrap: Annotated[Texts, Field(min_length=1)]
+    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")] = "footfall.events"
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 6
+    security: Security = Security()
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        for each in self.bootstrap:
+            port = each.rpartition(":")[2]
+            if ":" not in each or not port.isdigit() or not 0 < int(port) < 65536:
+                raise ValueError(f'"bootstrap" must hold addresses such as "127.0.0.1:9092", not "{each}"')
+        return self
+
+    def client(self, home: Path) -> dict[str, Any]:
+        """What every client of kafka-python is given to reach the brokers.
+
+        Raises ConfigError for a file that is not there, and for a password that others may read.
+        """
+        given = self.security
+        files = {key: _file(home, key, getattr(given, key)) for key in ("cafile", "certfile", "keyfile")}
+        return {
+            "bootstrap_servers": list(self.bootstrap),
+            "security_protocol": given.protocol,
+            "sasl_mechanism": given.mechanism,
+            "sasl_plain_username": given.username,
+            "sasl_plain_password": _password(home, given),
+            **{f"ssl_{key}": path for key, path in files.items()},
+        }
+
+
+def _file(home: Path, key: str, name: str | None) -> str | None:
+    path = home / name if name else None
+    if path and not path.is_file():
+        raise ConfigError(f'[kafka.security] "{key}": there is no file {path}.')
+    return str(path) if path else None
+
+
+def _password(home: Path, given: Security) -> str | None:
+    if not given.password_file:
+        return given.password
+    path = Path(str(_file(home, "password_file", given.password_file)))
+    if path.stat().st_mode & 0o077:
+        raise ConfigError(f"Others may read Kafka's password in {path}. Run: chmod 600 {path}")
+    try:
+        password = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        password = ""
+    if not password:
+        raise ConfigError(f"{path} must hold Kafka's password, as one line of text.")
+    return password
 
 
 class Land(Part):
@@ -506,6 +581,8 @@ def _overlay(data: dict[str, Any], env: Mapping[str, str]) -> dict[Path_, str]:
                 )
                 continue
             path, into, keys = (section, at, keys[1]), entries[at], keys[1:]
+        while len(keys) > 1 and isinstance(into, dict) and keys[0] in _keys((section,)):
+            into, keys = into.setdefault(keys[0], {}), keys[1:]
         if len(keys) != 1 or not keys[0] or not isinstance(into, dict):
             problems.append(f"{variable} is not of the form {PREFIX}SECTION__KEY.")
             continue
@@ -586,7 +663,7 @@ def _sentence(problem: Mapping[str, Any], data: Mapping[str, Any], origin: Mappi
         return f'{FILE} needs at least one [[source]] with a "name".'
     given = problem["input"]
     shown = f" is {json.dumps(given, default=str, ensure_ascii=False)}" if isinstance(given, str | int | float) else ""
-    if "secret" in str(path[-1]):
+    if "secret" in str(path[-1]) or "password" in str(path[-1]):
         shown = ""
     parent_path, key = (path, "") if isinstance(path[-1], int) or len(path) == 1 else (path[:-1], str(path[-1]))
     place = _where(parent_path, data, origin, key or None)
@@ -613,6 +690,7 @@ def _rule(kind: str, context: Mapping[str, Any], message: str, key: str) -> str:
         "currency": 'must be three capital letters such as "EUR"',
         "value": 'must be "count" or "sum(name of a property)"',
         "memory_limit": 'must be a size such as "4GB"',
+        "topic": "must be letters, digits, dots, dashes or underscores, 249 at most",
         "name": "must be letters, digits, dots, dashes or underscores, 100 at most",
     }
     match kind:

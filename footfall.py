@@ -781,11 +781,12 @@ def _check_settings(home: Path) -> str:
 
     settings = steps.load_settings(home)
     path = home / config.FILE
-    is_secret = any(source.secret_key for source in config.load(home, {}).sources)
-    if is_secret and path.stat().st_mode & 0o077:
-        raise Failure(f"It holds a secret_key and others may read it. Run: chmod 600 {path}")
-    unused = "; [kafka] is checked, but not used yet" if settings.kafka else ""
-    return f"sources {', '.join(source.name for source in settings.sources)}; zone {settings.site.timezone}{unused}"
+    written = config.load(home, {})
+    secret = "secret_key" if any(source.secret_key for source in written.sources) else None
+    secret = "password" if written.kafka and written.kafka.security.password else secret
+    if secret and path.stat().st_mode & 0o077:
+        raise Failure(f"It holds a {secret} and others may read it. Run: chmod 600 {path}")
+    return f"sources {', '.join(source.name for source in settings.sources)}; zone {settings.site.timezone}"
 
 
 def _check_key(home: Path) -> str:

@@ -286,6 +286,67 @@ def test_a_secret_is_never_repeated_in_a_complaint() -> None:
     assert "s3cret" not in complaint(text.format("a") + text.format("b"))
 
 
+KAFKA = SOURCE + '[kafka]\nbootstrap = ["a:9092", "b:9092"]\n'
+SASL = KAFKA + '[kafka.security]\nprotocol = "SASL_SSL"\nmechanism = "SCRAM-SHA-512"\nusername = "me"\n'
+
+
+def test_kafka_clients_get_what_the_settings_say(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    made = config.read(SASL + 'cafile = "ca.pem"', {"FOOTFALL_KAFKA__SECURITY__PASSWORD": "s3cret"})
+    assert made.kafka
+    assert made.kafka.client(tmp_path) == {
+        "bootstrap_servers": ["a:9092", "b:9092"],
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": "me",
+        "sasl_plain_password": "s3cret",
+        "ssl_cafile": str(tmp_path / "ca.pem"),
+        "ssl_certfile": None,
+        "ssl_keyfile": None,
+    }
+    assert "s3cret" not in repr(made)
+    plain = config.read(SOURCE, {"FOOTFALL_KAFKA__BOOTSTRAP": "c:1, d:2"})
+    assert plain.kafka
+    assert plain.kafka.client(tmp_path)["bootstrap_servers"] == ["c:1", "d:2"]
+
+
+def test_a_password_file_must_be_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "kafka.password"
+    made = config.read(SASL + 'password_file = "kafka.password"', {})
+    assert made.kafka
+    with pytest.raises(config.ConfigError, match='"password_file": there is no file'):
+        made.kafka.client(tmp_path)
+    path.write_text("s3cret\n")
+    path.chmod(0o644)
+    with pytest.raises(config.ConfigError, match=r"Others may read .* Run: chmod 600"):
+        made.kafka.client(tmp_path)
+    path.chmod(0o600)
+    assert made.kafka.client(tmp_path)["sasl_plain_password"] == "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (KAFKA + "topic = 'a b'", "must be letters, digits, dots, dashes or underscores, 249 at most"),
+        (SOURCE + '[kafka]\nbootstrap = "localhost"', '"bootstrap" must hold addresses such as "127.0.0.1:9092"'),
+        (SOURCE + "[kafka]\nbootstrap = []", "must have at least 1"),
+        (SASL, 'needs either a "password" or a "password_file"'),
+        (SASL + 'password = "a"\npassword_file = "b"', 'needs either a "password" or a "password_file"'),
+        (SASL.replace("username", "#"), 'protocol "SASL_SSL" needs a "username"'),
+        (KAFKA + '[kafka.security]\npassword = "s3cret"', '"password" needs protocol "SASL_SSL"'),
+        (KAFKA + '[kafka.security]\ncafile = "a"', '"cafile" needs protocol "SSL" or "SASL_SSL"'),
+        (KAFKA + '[kafka.security]\nprotocol = "SSL"\nkeyfile = "a"', '"keyfile" needs a "certfile"'),
+        (KAFKA + '[kafka.security]\nprotocol = "TLS"', 'must be one of "PLAINTEXT", "SSL"'),
+        (KAFKA + "[kafka.security]\npassword = ['s3cret']", '"password" must be text in quotes'),
+        (KAFKA + "[kafka.security]\nuser = 'x'", 'has no key "user". Did you mean "username"?'),
+    ],
+)
+def test_what_kafka_cannot_be_reached_with_is_refused(text: str, sentence: str) -> None:
+    said = complaint(text)
+    assert sentence in said
+    assert "s3cret" not in said
+
+
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(config.ConfigError, match=r"There is no .*footfall\.toml\. Make one with: footfall init"):
         config.load(tmp_path, {})
@@ -313,6 +374,7 @@ EXAMPLES = {
     ("WarehouseLimits", "threads"),
     ("Journey", "start"),
     ("Journey", "clean"),
+    ("Kafka", "security"),
 }
 
 
@@ -325,6 +387,8 @@ def test_the_defaults_in_the_starter_file_are_the_real_ones() -> None:
     opened = re.sub(r"^# (?=\[|\w+ = |    \{|\])", "", config.starter(), flags=re.MULTILINE)
     made = config.read(opened, {})
     assert made.pages
+    assert made.kafka
+    assert made.kafka.security.password_file
     checked = 0
     parts: list[BaseModel] = [
         *(getattr(made, name) for name in type(made).model_fields if isinstance(getattr(made, name), BaseModel)),
@@ -345,11 +409,11 @@ def test_the_defaults_in_the_starter_file_are_the_real_ones() -> None:
 
 def test_the_starter_file_shows_every_key() -> None:
     shown = config.starter()
-    left_out = {"kafka", "breakdown", "exclude", "step_window", "strict_ignore", "end", "secret_key"}
-    for section in config.Config.model_fields.values():
-        model = config._model(section.annotation)
+    left_out = {"security", "password", "breakdown", "exclude", "step_window", "strict_ignore", "end", "secret_key"}
+    models = [config._model(section.annotation) for section in config.Config.model_fields.values()]
+    for model in (*models, config.Security):
         assert model is not None
         for name, field in model.model_fields.items():
             key = field.alias or name
-            if model is not config.Kafka and key not in left_out:
+            if key not in left_out:
                 assert re.search(rf"^(# )?{key} = ", shown, re.MULTILINE), key
