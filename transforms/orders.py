@@ -43,6 +43,7 @@ def settle(run: Run) -> int:
         rows += _replace(run, table, values)
     warehouse.execute("delete from core.order_lines where event_no in (select event_no from old_orders)")
     rows += warehouse.insert("core.order_lines")
+    run.note_changed("core.order_lines", "select event_no from old_orders union all select event_no from new_orders")
     _first_orders(run)
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import polars as pl
 
 from transforms.definitions import Definitions
@@ -55,6 +57,20 @@ from core.events as e
 inner join core.placements as p on e.event_no = p.event_no
 left join core.sessions as s on p.session_no = s.session_no
 """
+# The local date of a horizon, and whether a row of a table belongs to the last days before it.
+LOCAL_DATE = "cast(timezone($timezone, timezone('UTC', horizon)) as date)"
+RECENT = f"date > (select {LOCAL_DATE} from meta.builds where build_id = $build) - $events_days - interval 1 day"
+LAST_DAYS = frozenset({"core.events", "core.sessions"})
+# Whether no new local date has come since the build `last`, and no build since made everything anew.
+IS_SAME_DATE = f"""
+select count(*) = 0 from meta.builds
+where
+    build_id > $last
+    and (is_full or {LOCAL_DATE} is distinct from (select any_value({LOCAL_DATE}) from meta.builds where build_id = $last))
+"""
+# Rows that were replaced leave free blocks behind; with more than this share of them the file is made whole.
+FREE_SHARE = "select free_blocks / total_blocks from pragma_database_size() where database_name = 'bi'"
+MOST_FREE = 0.5
 HIDDEN = {"core.sessions": {"session_no", "device_id"}, "core.orders": {"event_no", "seq"}}
 ADDED = {
     "core.events": {
@@ -93,8 +109,10 @@ def publish(
     """Write the finished build to `home`/bi.duckdb, swapped in with one rename, and to `home`/marts as Parquet.
 
     Of core.events and core.sessions bi.duckdb holds the last `events_days` local dates up to the horizon; Parquet
-    holds all, and only files of dates that changed are written. Does nothing when nothing changed since the last
-    publication by this `version` and with these settings. Raises PublishError when no build is finished.
+    holds all. Only what changed is written: Parquet files of changed dates, and in a copy of the last bi.duckdb the
+    rows of changed dates; a new bi.duckdb is made whole on a new local date, after `build --full`, and wherever the
+    last one does not fit. Does nothing when nothing changed since the last publication by this `version` and with
+    these settings. Raises PublishError when no build is finished.
     """
     started = time.perf_counter()
     build_id = warehouse.value("select max(build_id) from meta.builds where finished_at is not null")
@@ -105,7 +123,8 @@ def publish(
             "There is nothing to publish yet: land events first ('footfall land'), then 'footfall build'."
         )
     bi = home / "bi.duckdb"
-    settings = f"{version}, {events_days} days, {definitions.site}"
+    published = [table for table in tables().values() if table.schema != "raw" and table.full_name not in UNPUBLISHED]
+    settings = f"{version}, {events_days} days, {definitions.site}, {_shape(published)}"
     last = warehouse.execute("select build_id, settings from meta.publications order by build_id desc limit 1")
     is_changed = warehouse.value("select count(*) from meta.changed") > 0
     if last and last[0][1] == settings and bi.exists() and not is_changed:
@@ -119,14 +138,19 @@ def publish(
         "currency": definitions.site.currency,
         "events_days": timedelta(days=events_days - 1),
     }
-    published = [table for table in tables().values() if table.schema != "raw" and table.full_name not in UNPUBLISHED]
     _describe(warehouse, published, values)
-    whole = not last or last[0][1] != settings or not (home / "marts").exists()
+    is_same = bool(last) and last[0][1] == settings
+    before = (
+        last[0][0]
+        if is_same and bi.exists() and warehouse.value(IS_SAME_DATE, {**values, "last": last[0][0]})
+        else None
+    )
+    whole = not is_same or not (home / "marts").exists()
     # Both only read, so they go on side by side; the Parquet files take their places when both are on the disk.
     with ThreadPoolExecutor(1) as beside:
         reader = Warehouse(warehouse.con.cursor(), warehouse.path)
         parquet = beside.submit(_write_parquet, reader, home / "marts", published, whole=whole)
-        rows = _write_file(warehouse, bi, published, values, progress)
+        rows = _write_file(warehouse, bi, published, values, before, progress)
         swaps = parquet.result()
         reader.close()
     for new, place in swaps:
@@ -180,34 +204,40 @@ def _select(table: Table) -> str:
     return f"select {chosen} from {table.full_name}"
 
 
+def _shape(published: list[Table]) -> str:
+    """A hash of what is published of each table: a file of another shape is no base for the next."""
+    return hashlib.sha256("\n".join(map(_select, published)).encode()).hexdigest()[:8]
+
+
 def _write_file(
     warehouse: Warehouse,
     bi: Path,
     published: list[Table],
     values: dict[str, object],
+    before: int | None,
     progress: Callable[[str, int, int], None],
 ) -> int:
-    """Write a new bi.duckdb beside the old one and swap it in; how many rows it holds."""
+    """Write a new bi.duckdb beside the old one and swap it in; how many rows were written.
+
+    `before` is the build that the old one holds and that the new one may go on from; None: it is made whole.
+    """
     for leftover in bi.parent.glob("bi.duckdb.new*"):
         leftover.unlink()
     new = bi.with_name(f"bi.duckdb.new-{os.getpid()}")
-    warehouse.execute(f"attach '{str(new).replace(chr(39), chr(39) * 2)}' as bi (storage_version '{STORAGE_VERSION}')")
-    rows = 0
-    try:
+    if before is not None:
+        shutil.copyfile(bi, new)
+    if before is None or not _attach(warehouse, new, before):
+        before = None
+        new.unlink(missing_ok=True)
+        warehouse.execute(f"attach {_quoted(str(new))} as bi (storage_version '{STORAGE_VERSION}')")
         for schema in ("core", "marts", "meta"):
             warehouse.execute(f"create schema bi.{schema}")
-        recent = (
-            "date > (select cast(timezone($timezone, timezone('UTC', horizon)) as date) from meta.builds "
-            "where build_id = $build) - $events_days - interval 1 day"
-        )
+    rows = 0
+    try:
         for number, table in enumerate(published):
             progress(table.full_name, number, len(published))
-            query = _select(table)
-            if table.full_name in ("core.events", "core.sessions"):
-                query = f"select * from ({query}) where {recent}"
-            made = warehouse.execute(f"create table bi.{table.full_name} as {query}", values)
-            rows += int(made[0][0])
-            _comment(warehouse, table)
+            write = _make_table if before is None else _renew_table
+            rows += write(warehouse, table, values)
         warehouse.execute("checkpoint bi")
     finally:
         warehouse.execute("detach bi")
@@ -219,16 +249,60 @@ def _write_file(
     return rows
 
 
+def _attach(warehouse: Warehouse, copy: Path, build_id: int) -> bool:
+    """Attach a copy of the last bi.duckdb as `bi`, if it can be read, holds that build and is not mostly empty."""
+    try:
+        warehouse.execute(f"attach {_quoted(str(copy))} as bi")
+    except duckdb.Error:
+        return False
+    try:
+        is_last = warehouse.execute("select build_id from bi.meta.build_info") == [(build_id,)]
+        if is_last and warehouse.value(FREE_SHARE) < MOST_FREE:
+            return True
+    except duckdb.Error:
+        pass
+    warehouse.execute("detach bi")
+    return False
+
+
+def _make_table(warehouse: Warehouse, table: Table, values: dict[str, object]) -> int:
+    """Make a table of `bi` with its comments; how many rows it holds."""
+    query = _select(table)
+    if table.full_name in LAST_DAYS:
+        query = f"select * from ({query}) where {RECENT}"
+    made = warehouse.execute(f"create table bi.{table.full_name} as {query}", values)
+    _comment(warehouse, table)
+    return int(made[0][0])
+
+
+def _renew_table(warehouse: Warehouse, table: Table, values: dict[str, object]) -> int:
+    """Bring the changed dates of a table of `bi` to what they are now, or all of it if it goes by no date."""
+    changed = _changed_dates(table)
+    if table.schema != "meta" and not warehouse.value(f"select count(*) from ({changed})"):
+        return 0
+    column = date_column(warehouse, table.full_name)
+    scope = "true" if table.schema == "meta" or column is None else f"{column} in ({changed})"
+    recent = RECENT if table.full_name in LAST_DAYS else "true"
+    warehouse.execute(f"delete from bi.{table.full_name} where {scope}")
+    made = warehouse.execute(
+        f"insert into bi.{table.full_name} by name select * from ({_select(table)}) where {scope} and {recent}", values
+    )
+    return int(made[0][0])
+
+
+def _changed_dates(table: Table) -> str:
+    """The query that gives the dates of a published table that changed; for one without dates, null if it did."""
+    noted_as = "core.placements" if table.full_name == "core.events" else table.full_name
+    return f"select date from meta.changed where table_name = '{noted_as}'"
+
+
 def _comment(warehouse: Warehouse, table: Table) -> None:
     """Say on the published table and on each of its columns what they mean."""
 
-    def quoted(text: str) -> str:
-        return "'" + text.replace("'", "''") + "'"
-
     about = f"{table.header['grain']}. Surprising: {table.header['surprising row']}"
-    warehouse.execute(f"comment on table bi.{table.full_name} is {quoted(about)}")
+    warehouse.execute(f"comment on table bi.{table.full_name} is {_quoted(about)}")
     for name, _, comment in _columns(warehouse, table):
-        warehouse.execute(f'comment on column bi.{table.full_name}."{name}" is {quoted(comment)}')
+        warehouse.execute(f'comment on column bi.{table.full_name}."{name}" is {_quoted(comment)}')
 
 
 def _write_parquet(
@@ -246,7 +320,9 @@ def _write_parquet(
         column = date_column(warehouse, table.full_name)
         place, new = folder / table.schema / table.name, scratch / table.schema / table.name
         new.parent.mkdir(parents=True, exist_ok=True)
-        source = "core.placements" if table.full_name == "core.events" else table.full_name
+        days = _changed_dates(table)
+        if not (whole or table.schema == "meta" or warehouse.value(f"select count(*) from ({days})")):
+            continue
         if table.schema == "meta" or column is None:
             new.mkdir()
             _copy(warehouse, _select(table), new / "data.parquet", "")
@@ -257,7 +333,6 @@ def _write_parquet(
             _copy(warehouse, _select(table), new, by_date)
             swaps.append((new, place))
             continue
-        days = f"select date from meta.changed where table_name = '{source}'"
         _copy(warehouse, f"select * from ({_select(table)}) where {column} in ({days})", new, by_date)
         parts = [f"{column}={row[0]}" for row in warehouse.execute(f"{days} order by date")]
         swaps += [(new / part, place / part) for part in parts]
@@ -266,8 +341,11 @@ def _write_parquet(
 
 
 def _copy(warehouse: Warehouse, query: str, path: Path, options: str) -> None:
-    name = str(path).replace("'", "''")
-    warehouse.execute(f"copy ({query}) to '{name}' (format parquet{options})")
+    warehouse.execute(f"copy ({query}) to {_quoted(str(path))} (format parquet{options})")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _sync(path: Path) -> None:

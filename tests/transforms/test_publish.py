@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -128,6 +129,65 @@ def test_only_parquet_of_changed_dates_is_written(warehouse: Warehouse, home: Pa
     with duckdb.connect() as con:
         found = con.execute(f"select count(*) from '{home}/marts/core/events/date=2026-04-28/*.parquet'").fetchall()
     assert found == [(2,)]
+
+
+def published(home: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every published table but those that tell of the builds themselves."""
+    with duckdb.connect(str(home / "bi.duckdb"), read_only=True) as con:
+        names = [".".join(row) for row in con.execute("select schema_name, table_name from duckdb_tables()").fetchall()]
+        told = [name for name in sorted(names) if not name.startswith("meta.") or name == "meta.data_dictionary"]
+        return {name: con.execute(f"select * from {name} order by all").fetchall() for name in told}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_file_that_was_renewed_holds_what_one_made_whole_holds(warehouse: Warehouse, home: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    history = [
+        Told(
+            number=number,
+            device=rng.choice((None, 0, 1, 2)),
+            user=rng.choice((None, None, 0, 1)),
+            minute=rng.randrange(9 * 1440),
+            kind=rng.randrange(len(EVENTS) + 6),
+            path=rng.randrange(5),
+            agent=rng.choice((0, 0, 0, 1)),
+            referrer=rng.randrange(4),
+            seq=None,
+            id_kind="local",
+        )
+        for number in range(80)
+    ]
+    began = START + timedelta(days=9, hours=4)
+    for number in range(4):
+        grow(warehouse, history[20 * number : 20 * number + 20], began + timedelta(hours=2 * number))
+        inode = (home / "bi.duckdb").stat().st_ino if number else None
+        put_out(warehouse, home)
+        assert (home / "bi.duckdb").stat().st_ino != inode
+    fresh = home / "fresh"
+    fresh.mkdir()
+    warehouse.execute("delete from meta.publications")
+    put_out(warehouse, fresh)
+    assert published(home) == published(fresh)
+
+
+def test_only_changed_dates_are_written_into_the_file(warehouse: Warehouse, home: Path) -> None:
+    grow(warehouse, HISTORY)
+    whole = put_out(warehouse, home).rows_n
+    grow(warehouse, [told(7, 38, device=1)])
+    assert put_out(warehouse, home).rows_n < whole
+    build(warehouse, DEFINITIONS, key=KEY, now=NOW, full=True)
+    assert put_out(warehouse, home).rows_n > whole
+    grow(warehouse, [told(8, 38, device=1)], NOW + timedelta(days=1))
+    assert put_out(warehouse, home).rows_n > whole
+
+
+def test_a_damaged_file_is_made_whole(warehouse: Warehouse, home: Path) -> None:
+    grow(warehouse, HISTORY)
+    put_out(warehouse, home)
+    (home / "bi.duckdb").write_bytes(b"not a database")
+    grow(warehouse, [told(7, 38, device=1)])
+    put_out(warehouse, home)
+    assert read(home, "select count(*) from core.events") == [(3,)]
 
 
 def test_a_reader_of_the_old_file_keeps_it(warehouse: Warehouse, home: Path) -> None:
