@@ -66,7 +66,10 @@ IS_SAME_DATE = f"""
 select count(*) = 0 from meta.builds
 where
     build_id > $last
-    and (is_full or {LOCAL_DATE} is distinct from (select any_value({LOCAL_DATE}) from meta.builds where build_id = $last))
+    and (
+        is_full
+        or {LOCAL_DATE} is distinct from (select any_value({LOCAL_DATE}) from meta.builds where build_id = $last)
+    )
 """
 # Rows that were replaced leave free blocks behind; with more than this share of them the file is made whole.
 FREE_SHARE = "select free_blocks / total_blocks from pragma_database_size() where database_name = 'bi'"
