@@ -214,6 +214,15 @@ def publish(home: Home = HOME) -> None:
 
 
 @app.command()
+def compact(home: Home = HOME) -> None:
+    """Let go of what is past its time, and give free bytes of the warehouse back to the disk."""
+    settings = steps.load_settings(home)
+    with steps.opened(home, settings) as warehouse:
+        for step in (steps.expire, steps.tidy, steps.compact):
+            typer.echo(step(home, settings, warehouse, bar=_bar)[1])
+
+
+@app.command()
 def report(home: Home = HOME) -> None:
     """Write report.html from what was published."""
     typer.echo(_report(home))

@@ -5,13 +5,14 @@ What a step needs is imported when it runs, so that whoever only schedules it st
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from config import Config
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 OURS = {"config", "warehouse", "steps", "ingest", "transforms", "report", "demo", "footfall", "__main__"}
+
+BUG = "This is a bug in footfall"
+WORTH_IT = 0.25  # share of the warehouse that is free and is then given back
+WAIT = timedelta(minutes=10)  # a schedule can wait longer than a person
+
+log = logging.getLogger("footfall")
 
 Progress = Callable[..., None]
 Bar = Callable[[str, str], AbstractContextManager[Progress]]
@@ -95,11 +102,17 @@ def build(
         return False, f"Nothing to build: nothing has landed. Next: footfall land --home {home}"
     if not done.models:
         return False, "Nothing to build: the models are up to date."
+    kept = (
+        f"\nEvents landed before {done.kept_before:%Y-%m-%d} keep the facts that were made of them then: "
+        "their payload has expired, so they cannot be made anew."
+        if done.kept_before
+        else ""
+    )
     slowest = max(done.models, key=lambda model: model[2])
     return bool(done.events_n or full or any(days)), (
         f"Built {len(done.models)} models from {done.events_n:,} new events "
         f"in {time.monotonic() - began:.1f} s "
-        f"(longest: {slowest[0]}, {slowest[2]:.1f} s); complete up to {done.horizon:%Y-%m-%d %H:%M} UTC."
+        f"(longest: {slowest[0]}, {slowest[2]:.1f} s); complete up to {done.horizon:%Y-%m-%d %H:%M} UTC.{kept}"
     )
 
 
@@ -154,6 +167,71 @@ def publish(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no
     return True, (
         f"Published {done.tables_n} tables with {done.rows_n:,} rows to {home / 'bi.duckdb'} in {done.seconds:.1f} s."
     )
+
+
+def expire(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no_bar) -> tuple[bool, str]:  # noqa: ARG001
+    """Forget what clients sent word for word longer ago than `keep_payload`."""
+    from ingest.expire import expire as expire_payloads
+
+    done = expire_payloads(warehouse, keep=settings.land.keep_payload, now=now())
+    return bool(done.event_n or done.rejected_n), (
+        f"The payload of {done.event_n:,} events and {done.rejected_n:,} rejected pieces, landed before "
+        f"{done.before:%Y-%m-%d %H:%M} UTC, was let go."
+    )
+
+
+def tidy(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no_bar) -> tuple[bool, str]:  # noqa: ARG001
+    """Remove what killed steps left behind, and let go of segments that are landed and old."""
+    from ingest.incoming import remove_leftovers
+    from ingest.land import release
+    from transforms.publish import remove_scratch
+    from warehouse import remove_scratch as remove_copies
+
+    gone = release(warehouse, home / "log", keep=settings.log.keep, now=now())
+    # Whoever holds the warehouse is the only one at work in the home.
+    remove_leftovers(home)
+    remove_scratch(home)
+    remove_copies(home / "warehouse.duckdb")
+    return bool(gone), f"{len(gone):,} segments of the log were let go; scratch files are gone."
+
+
+def compact(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no_bar) -> tuple[bool, str]:  # noqa: ARG001
+    """Give the warehouse's free bytes back to the disk, where they are worth it; ends the use of `warehouse`."""
+    warehouse.checkpoint()
+    share = warehouse.free_share()
+    if share < WORTH_IT:
+        return False, f"{share:.0%} of the warehouse is free: too little to give back."
+    before, after = warehouse.compact()
+    return True, f"The warehouse went from {before / 2**20:,.1f} to {after / 2**20:,.1f} MiB."
+
+
+def scheduled(home: str, step: Callable[..., tuple[bool, str]], **words: Any) -> bool:
+    """Run a step as a task of a scheduler: log what it did and how long; whether it changed anything.
+
+    Waits WAIT for whoever holds the warehouse. What a person can mend ends the process with the sentence that
+    says how, in place of a traceback.
+    """
+    began = time.monotonic()
+    try:
+        path = Path(home)
+        if not path.is_absolute():
+            raise Failure(
+                f'The home "{home}" is not the whole path of a folder. Set FOOTFALL_HOME where Airflow runs, '
+                'or give the parameter "home".'
+            )
+        settings = load_settings(path)
+        with opened(path, settings, wait=WAIT) as warehouse:
+            waited = time.monotonic() - began
+            changed, text = step(path, settings, warehouse, **words)
+    except Exception as error:
+        log.error(complaint(error))
+        if is_bug(error):
+            raise
+        raise SystemExit(1) from None
+    for line in text.splitlines():
+        log.info(line)
+    log.info("%s took %.1f s, %.1f s of them to open the warehouse.", path, time.monotonic() - began, waited)
+    return changed
 
 
 # --- what steps need --------------------------------------------------------------------------------------
@@ -213,6 +291,11 @@ def opened(home: Path, settings: Config, *, wait: timedelta | None = None) -> It
         warehouse.close()
 
 
+def is_bug(error: Exception) -> bool:
+    """Whether nobody but a programmer can mend it."""
+    return complaint(error).startswith(BUG)
+
+
 def complaint(error: Exception) -> str:
     """The sentence to say of an error."""
     # An exception that our own code defines carries a sentence for people.
@@ -226,7 +309,7 @@ def complaint(error: Exception) -> str:
     if type(error).__module__.endswith("duckdb") and type(error).__name__ == "IOException":
         return f"DuckDB cannot read or write its file: {lines[0]}. Free space on its disk, then run this again."
     return (
-        f"This is a bug in footfall {__version__}: {type(error).__name__}: {lines[0]}\n"
+        f"{BUG} {__version__}: {type(error).__name__}: {lines[0]}\n"
         "Please report it with what FOOTFALL_DEBUG=1 shows when you run the command again."
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -166,8 +168,67 @@ class Warehouse:
         """Fold the write-ahead file into the database file."""
         self.con.execute("checkpoint")
 
+    def free_share(self) -> float:
+        """How much of the file holds nothing, from 0 to 1."""
+        free, total = self.execute("select free_blocks, total_blocks from pragma_database_size()")[0]
+        return float(free / total) if total else 0.0
+
+    def compact(self) -> tuple[int, int]:
+        """Copy all into a new file without holes and put it in the place of this one; bytes before and after.
+
+        Closes the warehouse: who wants more opens it again. Killed in the middle, the old file stays as it is.
+        Raises WarehouseError where the disk has too little room for both.
+        """
+        if self.path is None:
+            raise WarehouseError("a warehouse in memory has no file to compact")
+        self.checkpoint()
+        before, room = self.path.stat().st_size, shutil.disk_usage(self.path.parent).free
+        needed = round(before * (1 - self.free_share()) * 1.2) + 2**20
+        if room < needed:
+            raise WarehouseError(
+                f"To compact {self.path}, {needed / 2**20:,.0f} MiB must be free on its disk, and "
+                f"{room / 2**20:,.0f} MiB are. Free some, then try again."
+            )
+        new = self.path.with_name(f"{self.path.name}.new")
+        remove_scratch(self.path)
+        self.con.execute("set preserve_insertion_order = true")
+        self.con.execute(f"attach '{str(new).replace(chr(39), chr(39) * 2)}' as compacted")
+        held = self.execute("select current_database()")[0][0]
+        self.con.execute(f'copy from database "{held}" to compacted')
+        self.con.execute("checkpoint compacted")
+        self.con.execute("detach compacted")
+        new.chmod(self.path.stat().st_mode & 0o777)
+        _sync(new)
+        # The lock on the old file is held until the new one stands in its place.
+        new.replace(self.path)
+        _sync(self.path.parent)
+        self.close()
+        return before, self.path.stat().st_size
+
     def close(self) -> None:
         self.con.close()
+
+
+def remove_scratch(path: Path) -> None:
+    """Remove what a killed compaction of the warehouse at `path` left behind."""
+    for leftover in path.parent.glob(f"{path.name}.new*"):
+        leftover.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's or a folder's bytes to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _inode(path: Path | None) -> int | None:
+    try:
+        return path.stat().st_ino if path else None
+    except FileNotFoundError:
+        return None
 
 
 def _used(sql: str, values: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -199,9 +260,12 @@ def open_warehouse(
         config["threads"] = threads
     deadline = time.monotonic() + wait_s
     while True:
+        before = _inode(path)
         try:
             con = duckdb.connect(str(path) if path else ":memory:", config=config)
-            break
+            if before in (None, _inode(path)):
+                break
+            con.close()  # a compaction put another file in its place meanwhile
         except duckdb.IOException as error:
             held = re.search(r"held in (.*?)(?: by user.*?)?\(PID (\d+)\)", str(error))
             if not held and "lock" not in str(error):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -80,3 +82,16 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Generator[kafka.Broker, 
         pytest.skip(lack)
     with kafka.Broker(tmp_path_factory.mktemp("kafka")) as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty metadata database of Airflow, to be copied."""
+    program = Path(sys.executable).with_name("airflow")
+    if not program.exists():
+        pytest.skip("Airflow is not here: make setup-dev")
+    folder = tmp_path_factory.mktemp("airflow_database")
+    env = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
+    env |= {"AIRFLOW_HOME": str(folder), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    subprocess.run([program, "db", "migrate"], env=env, capture_output=True, check=True)
+    return folder / "airflow.db"

@@ -18,9 +18,7 @@ def append(run: Run) -> int:
     """Add what landed since the last build; mark its devices, its persons without device, its dates, its orders."""
     warehouse = run.warehouse
     if run.whole:
-        for table in ("core.events", "core.identity_edges", "core.agents"):
-            warehouse.execute(f"delete from {table}")
-        run.after = 0
+        run.after = _forget(run)
     values = {"after": run.after, "upto": run.upto, "timezone": run.definitions.site.timezone}
     if run.after >= run.upto and not run.whole:
         return 0
@@ -57,6 +55,19 @@ def append(run: Run) -> int:
     )
     run.mark("order", f"select event_no {new} and name in ('Order Completed', 'Order Refunded')", values)
     return rows
+
+
+def _forget(run: Run) -> int:
+    """Empty what is made anew, down to the events whose payload has expired: their facts stay. The last of those."""
+    warehouse = run.warehouse
+    expired: int = warehouse.value("select coalesce(max(event_no), 0) from raw.expired")
+    for table in ("core.events", "core.identity_edges"):
+        warehouse.execute(f"delete from {table} where event_no > $expired", {"expired": expired})
+    seen = [row[0] for row in warehouse.execute("select ua from core.agents order by ua")] if expired else []
+    warehouse.execute("delete from core.agents")
+    if seen:
+        _describe(warehouse, seen)
+    return expired
 
 
 def _identify(run: Run, values: dict[str, object]) -> None:
@@ -108,9 +119,12 @@ def _agents(warehouse: Warehouse, values: dict[str, object]) -> None:
         "and json_extract_string(context, '$.ua') not in (select ua from core.agents) order by ua",
         values,
     )
-    if not new:
-        return
-    described = describe([row[0] for row in new], bot_rules(warehouse))
+    if new:
+        _describe(warehouse, [row[0] for row in new])
+
+
+def _describe(warehouse: Warehouse, agents: list[str]) -> None:
+    described = describe(agents, bot_rules(warehouse))
     with warehouse.frames(described=described):
         warehouse.execute(
             f"insert into core.agents by name select {plain_hash('ua')} as agent_id, "

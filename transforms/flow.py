@@ -139,12 +139,16 @@ MODELS = (
 
 @dataclass(frozen=True)
 class Built:
-    """What a build did: events that were new, and for each model its rows written and seconds."""
+    """What a build did: events that were new, and for each model its rows written and seconds.
+
+    `kept_before`: all events were made anew, but not those landed before this moment, whose payload has expired.
+    """
 
     build_id: int
     events_n: int
     horizon: datetime
     models: tuple[tuple[str, int, float], ...]
+    kept_before: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -247,6 +251,7 @@ def build(
         return Built(last[0][0], 0, last[0][1], ()) if last else None
     build_id = {"id": run.build_id}
     done = {row[0] for row in warehouse.execute("select model from meta.steps where build_id = $id", build_id)}
+    kept_before = warehouse.value("select max(before) from raw.expired") if _is_whole(run, MODELS[0]) else None
     for number, model in enumerate(MODELS):
         progress(model.name, number, len(MODELS))
         if model.name not in done:
@@ -259,7 +264,7 @@ def build(
             warehouse.execute(f"delete from {table} where build_id <= $oldest", {"oldest": run.build_id - KEPT_BUILDS})
         warehouse.execute("update meta.builds set finished_at = $now where build_id = $id", {"now": now, **build_id})
     steps = warehouse.execute("select model, rows_n, seconds from meta.steps where build_id = $id", build_id)
-    built = Built(run.build_id, _new_events(run), run.horizon, tuple(steps))
+    built = Built(run.build_id, _new_events(run), run.horizon, tuple(steps), kept_before)
     if is_resumed:
         # What landed meanwhile, and what was asked for now, is none of the interrupted build's plan.
         following = build(

@@ -149,6 +149,7 @@ def publish(
         else None
     )
     whole = not is_same or not (home / "marts").exists()
+    remove_scratch(home)
     # Both only read, so they go on side by side; the Parquet files take their places when both are on the disk.
     with ThreadPoolExecutor(1) as beside:
         reader = Warehouse(warehouse.con.cursor(), warehouse.path)
@@ -171,6 +172,13 @@ def publish(
             {"build": build_id, "now": now, "settings": settings},
         )
     return Published(True, build_id, len(published), rows, time.perf_counter() - started)
+
+
+def remove_scratch(home: Path) -> None:
+    """Remove what a killed publication left behind; no other may be at work."""
+    for leftover in home.glob("bi.duckdb.new*"):
+        leftover.unlink()
+    shutil.rmtree(home / "marts" / SCRATCH, ignore_errors=True)
 
 
 def _describe(warehouse: Warehouse, published: list[Table], values: dict[str, object]) -> None:
@@ -224,8 +232,6 @@ def _write_file(
 
     `before` is the build that the old one holds and that the new one may go on from; None: it is made whole.
     """
-    for leftover in bi.parent.glob("bi.duckdb.new*"):
-        leftover.unlink()
     new = bi.with_name(f"bi.duckdb.new-{os.getpid()}")
     if before is not None:
         shutil.copyfile(bi, new)
@@ -316,7 +322,6 @@ def _write_parquet(
     A place is `folder`/<schema>/<table>/[<date column>=<date>/]; without a new folder it is only cleared.
     """
     scratch = folder / SCRATCH
-    shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     swaps: list[tuple[Path, Path]] = []
     for table in published:
