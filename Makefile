@@ -6,7 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(or $(firstword $(shell command -v python3.11 python3.12 python3.13 python3)),python3)
-UV := $(shell command -v uv)
+UV := $(or $(shell command -v uv),$(wildcard $(BIN)/uv))
 READERS := .venv-duckdb-1.2.2 .venv-duckdb-1.5.6
 LOCK = $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --quiet \
 	--custom-compile-command "make lock" $(UPGRADE)
