@@ -36,6 +36,10 @@ create table chunks (
 )
 """
 COLUMNS = "sequence, first_received_at, last_received_at, event_n, crc32c, body"
+WAITING = """
+select coalesce(sum(event_n), 0), coalesce(sum(length(body)), 0), min(first_received_at)
+from chunks where sequence > ?
+"""
 LAST = "select coalesce(max(sequence), 0) from chunks"
 TEND_SECONDS = 1.0
 CHECKPOINT_BYTES = 4 << 20
@@ -246,6 +250,15 @@ class Writer:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """What chunks hold: events, bytes as stored, and when the oldest event was received (aware UTC)."""
+
+    event_n: int
+    byte_n: int
+    oldest_at: datetime | None
+
+
+@dataclass(frozen=True)
 class Segment:
     """A segment as its readers see it; reading never changes its files."""
 
@@ -278,10 +291,14 @@ class Segment:
 
     def event_n(self, after: int) -> int:
         """How many events the chunks behind `after` say they hold; 0 when the segment cannot be asked."""
+        return self.waiting(after).event_n
+
+    def waiting(self, after: int) -> Waiting:
+        """What the chunks behind `after` say they hold; nothing when the segment cannot be asked."""
         with suppress(sqlite3.DatabaseError, LogUnreadable), closing(self._read()) as con:
-            rows = con.execute("select coalesce(sum(event_n), 0) from chunks where sequence > ?", (after,))
-            return int(rows.fetchone()[0])
-        return 0
+            event_n, byte_n, oldest = con.execute(WAITING, (after,)).fetchone()
+            return Waiting(int(event_n), int(byte_n), _instant(oldest))
+        return Waiting(0, 0, None)
 
     def chunks(self, after: int) -> Iterator[Chunk]:
         """The chunks behind sequence number `after`, in order; what is missing comes as damage.
