@@ -153,6 +153,32 @@ def collect(
 
 
 @app.command()
+def forward(home: Home = HOME) -> None:
+    """Send what the log holds to Kafka, each event as one record, and go on with what comes."""
+    _check_crc32c()
+    from ingest.forward import Forwarder
+
+    settings = steps.load_settings(home)
+    if settings.kafka is None:
+        raise Failure(f"There is no [kafka] in {home / 'footfall.toml'}, so events land straight from the log.")
+    stop = Flag()
+    _stop_on_signals(stop)
+    forwarder = Forwarder(
+        home / "log",
+        client=settings.kafka.client(home),
+        topic=settings.kafka.topic,
+        partitions=settings.kafka.partitions,
+        keep=settings.log.keep,
+        clock=steps.now,
+        say=lambda text: typer.echo(f"{_clock()} {text}"),
+    )
+    where = ", ".join(settings.kafka.bootstrap)
+    typer.echo(f"Forwarding {home / 'log'} to {settings.kafka.topic} on {where}; Ctrl-C ends it.")
+    done = forwarder.run(stop)
+    typer.echo(f"Ended: {done.record_n:,} events sent.")
+
+
+@app.command()
 def live(
     home: Home = HOME,
     source: Annotated[str | None, typer.Option("--source", help="Only what belongs to this [[source]].")] = None,
@@ -565,6 +591,7 @@ def _serve(settings: Config, home: Path, host: str, port: int, workers: int) -> 
         limits=limits,
         segment_bytes=settings.log.segment_bytes,
         segment_seconds=settings.log.segment_minutes * 60,
+        forwards=settings.kafka is not None,
         trusted_proxies=given.trusted_proxies,
         tracker=Path(ingest.__file__).parent / "tracker" / "built",
     )
@@ -740,9 +767,25 @@ def _checks(home: Path) -> list[tuple[str, Callable[[], str]]]:
         ("secret.key", lambda: _check_key(home)),
         ("disk", lambda: _check_disk(home)),
         ("log", lambda: _check_log(home)),
+        ("kafka", lambda: _check_kafka(home)),
         ("warehouse", lambda: _check_warehouse(home)),
         ("published", lambda: _check_published(home)),
     ]
+
+
+def _check_kafka(home: Path) -> str:
+    settings = steps.load_settings(home)
+    if settings.kafka is None:
+        return "not configured: events land straight from the log"
+    from ingest.broker import check
+    from ingest.cursor import load_status
+
+    found = check(settings.kafka.client(home), settings.kafka.topic)
+    status = load_status(home / "log")
+    trouble = status.trouble(steps.now()) if status else "no forwarder has run yet: start footfall forward"
+    if trouble:
+        raise Failure(f"{found}; but {trouble}.")
+    return found
 
 
 def _check_python() -> str:

@@ -62,7 +62,8 @@ def land(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no_ba
             batch_events=settings.land.batch_events,
             progress=progress,
         )
-    gone = release(warehouse, home / "log", keep=settings.log.keep, now=now())
+    # With Kafka the forwarder lets segments go, once they are acknowledged there.
+    gone = [] if settings.kafka else release(warehouse, home / "log", keep=settings.log.keep, now=now())
     text = (
         f"Landed {done.read_n:,} events: {done.new_n:,} new, {done.duplicate_n:,} repeated, "
         f"{done.rejected_n:,} rejected{_rate(done.read_n, began)}."

@@ -54,6 +54,8 @@ def reach(make: Callable[..., Any], client: Mapping[str, Any], *, wait_s: float 
     `client` is what the settings say of reaching them, `more` goes to the client as it is. Raises BrokerError
     when none was found within `wait_s`. To be called in the process that uses the client: it has threads.
     """
+    if _unreachable(client["bootstrap_servers"]):
+        raise BrokerError(_why(client, []))
     with _overheard() as said:
         try:
             made = make(**client, **more, bootstrap_timeout_ms=int(wait_s * 1000))
@@ -167,12 +169,12 @@ def _why(client: Mapping[str, Any], said: list[str]) -> str:
         return f"The broker at {where} asks for no password on this port. Correct protocol in [kafka.security]."
     if "WRONG_VERSION_NUMBER" in text or "SSL" in text.replace("SASL_SSL", ""):
         return f"The broker at {where} speaks no TLS on this port. Correct protocol in [kafka.security]."
-    if "disconnected" in text and protocol.startswith("SASL"):
+    if "socket disconnected" in text and protocol.startswith("SASL"):
         return (
             f"The broker at {where} refuses the user {client['sasl_plain_username']}. "
             "Correct username, password and mechanism in [kafka.security]."
         )
-    if "disconnected" in text:
+    if "socket disconnected" in text:
         return (
             f"The broker at {where} hangs up on {protocol}: this port wants another protocol. "
             "Correct protocol in [kafka.security], or the port in bootstrap."

@@ -42,12 +42,14 @@ def serve(
     segment_bytes: int = 64 * 1024 * 1024,
     segment_seconds: float = 600,
     trusted_proxies: Sequence[str] = (),
+    forwards: bool = False,
     tracker: Path | None = None,
 ) -> None:
     """Collect into the log folder until SIGTERM or SIGINT; requests in flight are finished.
 
-    `clock` gives aware UTC; `trusted_proxies` are networks whose X-Forwarded-For is believed; `tracker` is
-    the folder of /footfall.js and its parts. Raises CollectorError: the port is taken, the log cannot be
+    `clock` gives aware UTC; `trusted_proxies` are networks whose X-Forwarded-For is believed; `forwards`
+    says that a forwarder is to take events on to Kafka, which /ready and /metrics then tell of; `tracker` is the
+    folder of /footfall.js and its parts. Raises CollectorError: the port is taken, the log cannot be
     written, or the workers die again and again. Runs in the main thread, because it takes the signals.
     """
     from granian.constants import HTTPModes, Interfaces, Loops
@@ -75,6 +77,7 @@ def serve(
         segment_bytes=segment_bytes,
         segment_seconds=segment_seconds,
         trusted_proxies=tuple(ip_network(text) for text in trusted_proxies),
+        forwards=forwards,
         tracker=tracker,
         is_salted=any(source.id_storage == "none" for source in sources),
         workers=workers,

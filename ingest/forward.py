@@ -362,6 +362,7 @@ class Forwarder:
     # --- the house ----------------------------------------------------------------------------------------
 
     def _keep_house(self) -> None:
+        self._list()
         now = time.monotonic()
         if now - self._saved_at >= SAVE_SECONDS:
             if self._is_moved:

@@ -48,6 +48,7 @@ class Setting(msgspec.Struct, frozen=True):
     segment_bytes: int
     segment_seconds: float
     trusted_proxies: tuple[Network, ...]
+    forwards: bool
     tracker: Path | None
     is_salted: bool
     workers: int
@@ -260,7 +261,7 @@ class Receiver:
         elif path == "/ready":
             answer = await self._loop.run_in_executor(None, self._ready)
         elif path == "/metrics":
-            answer = await self._loop.run_in_executor(None, metrics, self._setting.log, self._setting.tally)
+            answer = await self._loop.run_in_executor(None, self._metrics)
         elif script := self._scripts.get(path):
             answer, headers = answer_script(script, scope.headers)
             proto.response_bytes(answer.status, [("content-type", answer.content_type), *headers], answer.body)
@@ -272,4 +273,8 @@ class Receiver:
     def _ready(self) -> Answer:
         # Nobody may write for a while after a failure, so an old one is no proof that the disk is still full.
         is_failing = self._failed_at > 0 and time.monotonic() - self._failed_at < FAILING_SECONDS
-        return ready(self._setting.log, is_failing=is_failing)
+        return ready(self._setting.log, is_failing=is_failing, forwards=self._setting.forwards, now=self._clock())
+
+    def _metrics(self) -> Answer:
+        setting = self._setting
+        return metrics(setting.log, setting.tally, forwards=setting.forwards, now=self._clock())

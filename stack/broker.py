@@ -74,7 +74,7 @@ class Broker:
         """The process number while it runs, or stands paused."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
-    def start(self, *, wait_s: float = 60) -> None:
+    def start(self, *, wait_s: float = 120) -> None:
         """Start, and return when it takes clients. Raises BrokerError with the end of what it said."""
         if self.pid:
             return
