@@ -27,7 +27,7 @@ PREFIX = "FOOTFALL_"
 LATER = {
     "": {"segment", "lifecycle", "heatmap", "attribution", "value", "feedback", "experiment", "id_blocklist"},
     "collector": {"depth"},
-    "sessions": {"preset", "cut_at_midnight", "cut_on_client_id", "cut_on_campaign", "cut_on_user_change"},
+    "sessions": {"preset"},
     "funnel": {"on_exclude", "hold", "fixed", "segment", "preset", "from", "to"},
     "retention": {"reference", "segment", "preset", "active_events"},
     "journey": {"edge_limit", "min_weight", "include", "exclude", "segment"},
@@ -267,6 +267,11 @@ class Sessions(Part):
     gap: Duration = timedelta(minutes=30)
     cap: Duration = timedelta(hours=24)
     ignore: Texts = ()
+    cut_at_midnight: bool = False
+    cut_on_client_id: bool = False
+    cut_on_campaign: bool = False
+    cut_on_user_change: bool = False
+    cut_on_events: Texts = ("Session Started",)
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -447,11 +452,8 @@ class Config(Part):
         return {
             "site": site,
             "pages": [_plain(rule) for rule in self.pages],
-            "sessions": {
-                "gap_us": _us(self.sessions.gap),
-                "cap_us": _us(self.sessions.cap),
-                "ignore": list(self.sessions.ignore),
-            },
+            "sessions": _plain(self.sessions, "gap", "cap")
+            | {"gap_us": _us(self.sessions.gap), "cap_us": _us(self.sessions.cap)},
             "identity": {
                 "stitch_us": _us(timedelta(days=self.identity.stitch_days)),
                 "max_users_per_device": self.identity.max_users_per_device,

@@ -120,6 +120,14 @@ as = "/product/:id"
     assert made.pages[0].as_ == "/product/:id"
 
 
+def test_every_cut_of_sessions_reaches_the_models() -> None:
+    cuts = ("cut_at_midnight", "cut_on_client_id", "cut_on_campaign", "cut_on_user_change")
+    text = "\n".join(f"{name} = true" for name in cuts)
+    made = definitions(f'{SOURCE}[sessions]\n{text}\ncut_on_events = ["Visit *"]').sessions
+    assert all(getattr(made, name) for name in cuts)
+    assert made.cut_on_events == ("Visit *",)
+
+
 def test_one_step_window_holds_between_all_steps() -> None:
     (funnel,) = definitions(FUNNEL + 'step_window = "1h"').funnels
     assert funnel.step_window_us == (3_600_000_000, 3_600_000_000)
@@ -221,7 +229,6 @@ def test_a_wrong_value_is_named_with_what_is_allowed(text: str, sentence: str) -
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        (SOURCE + "[sessions]\ncut_at_midnight = true", '"cut_at_midnight" is not built yet'),
         (SOURCE + "[collector]\ndepth = 5", '"depth" is not built yet'),
         (SOURCE + '[sessions]\npreset = "ga4"', '"preset" is not built yet'),
         (SOURCE + "[heatmap]\nbin = 1", "[heatmap] is not built yet"),

@@ -56,6 +56,11 @@ class Sessions(msgspec.Struct, frozen=True):
     gap_us: int = 30 * MINUTE_US
     cap_us: int = DAY_US
     ignore: tuple[str, ...] = ()
+    cut_at_midnight: bool = False
+    cut_on_client_id: bool = False
+    cut_on_campaign: bool = False
+    cut_on_user_change: bool = False
+    cut_on_events: tuple[str, ...] = ("Session Started",)
 
 
 class Identity(msgspec.Struct, frozen=True):

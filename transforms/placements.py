@@ -37,13 +37,14 @@ def _place_shard(run: Run, shard: int, shards: int) -> int:
         select
             event_no, event_id, source, name, event_at, date, seq, device_id, user_person_id, id_kind, page_view_id,
             is_page, is_bearing, is_interactive, is_bot, path, referrer_host, utm_source, utm_medium, utm_campaign,
-            click_id, agent_id, country, library, engaged_ms, is_ping
+            click_id, campaign_key, session_hint, agent_id, country, library, engaged_ms, is_ping
         from core.events
         where device_id in (select key from touched_devices where key % $shards = $shard)
         """,
         {"shards": shards, "shard": shard},
     )
-    _name_key_events(run, "select name from touched_events")
+    _name_events(run, "key_names", run.definitions.site.key_events, "select name from touched_events")
+    _name_events(run, "start_names", run.definitions.sessions.cut_on_events, "select name from touched_events")
     _walk(run)
     _hit_channels(warehouse)
     values = {
@@ -107,12 +108,14 @@ def _walk(run: Run) -> None:
         lines as (
             select
                 event_no, device_id, event_at, seq, event_id, source, is_bearing, user_person_id,
-                user_person_id as edge, true as is_event
+                user_person_id as edge, true as is_event, date, session_hint, campaign_key, is_page,
+                name in (select name from start_names) as is_manual
             from touched_events
             union all
             -- an alias call ties a device that is not its own: a line in that device's time, but no event of it
             select
-                i.event_no, i.device_id, i.event_at, i.seq, i.event_id, i.source, false, null, i.user_person_id, false
+                i.event_no, i.device_id, i.event_at, i.seq, i.event_id, i.source, false, null, i.user_person_id, false,
+                null, null, null, false, false
             from core.identity_edges as i
             inner join core.events as e on i.event_no = e.event_no
             where
@@ -122,12 +125,14 @@ def _walk(run: Run) -> None:
 
         select
             l.event_no, l.device_id, epoch_us(l.event_at) as at, l.is_bearing, l.user_person_id as user, l.edge,
-            l.is_event, coalesce(u.is_shared, false) as is_shared
+            l.is_event, coalesce(u.is_shared, false) as is_shared, l.date,
+            case when $is_told then nullif(trim(l.session_hint), '') end as session_hint,
+            l.campaign_key, l.is_page, l.is_manual
         from lines as l
         left join users as u on l.device_id = u.device_id
         order by l.device_id, l.event_at, l.seq nulls last, l.event_id, l.source, l.event_no
         """,
-        {"most": rules.max_users_per_device},
+        {"most": rules.max_users_per_device, "is_told": run.definitions.sessions.cut_on_client_id},
     )
     owned = identity.own(frame, rules).filter("is_event")
     placed = sessions.cut(owned, run.definitions.sessions).with_row_index("order_no")
@@ -196,16 +201,18 @@ def _walk(run: Run) -> None:
         )
 
 
-def _name_key_events(run: Run, names: str, values: dict[str, Any] | None = None) -> None:
-    """Temp table key_names: of the names that a query gives those that [site] key_events names."""
+def _name_events(
+    run: Run, table: str, globs: tuple[str, ...], names: str, values: dict[str, Any] | None = None
+) -> None:
+    """Temp table `table`(name): of the names that a query gives those that one of the globs names."""
     run.warehouse.execute(
         rf"""
-        create or replace temp table key_names as
+        create or replace temp table {table} as
         select distinct n.name
         from ({names}) as n
-        inner join (select unnest(cast($key_events as varchar[])) as pattern) as k on n.name like k.pattern escape '\'
+        inner join (select unnest(cast($globs as varchar[])) as pattern) as k on n.name like k.pattern escape '\'
         """,
-        {**(values or {}), "key_events": [like(name) for name in run.definitions.site.key_events]},
+        {**(values or {}), "globs": [like(name) for name in globs]},
     )
 
 
@@ -224,7 +231,7 @@ def _place_deviceless(run: Run) -> int:
     warehouse = run.warehouse
     values = {"after": 0 if run.whole else run.after, "upto": run.upto}
     new = "from core.events where event_no > $after and event_no <= $upto and device_id is null"
-    _name_key_events(run, f"select name {new}", values)
+    _name_events(run, "key_names", run.definitions.site.key_events, f"select name {new}", values)
     warehouse.execute(
         f"""
         create or replace temp table new_placements as

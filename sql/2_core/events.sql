@@ -29,6 +29,7 @@ create table if not exists core.events (
     utm_medium varchar, -- campaign medium as tagged
     utm_campaign varchar, -- campaign name as tagged
     click_id varchar, -- name of the ad click parameter that came with the page, for example gclid
+    campaign_key bigint, -- h64 of a page's campaign tags, without them of its ad click; null: no campaign
     agent_id bigint, -- the user agent in core.agents; null: none was sent
     country varchar, -- country as the client or the collector says
     library varchar, -- client library that sent it
@@ -48,7 +49,7 @@ with landed as (
         event_no, event_id, source, ingest, type, name, anonymous_id, user_id, id_kind, session_hint, page_view_id, seq,
         occurred_at, sent_at, received_at, url, referrer, properties,
         from_json(context, '{
-            "ua": "varchar", "country": "varchar", "click_id": {"name": "varchar"}, "time_source": "varchar", "ip_prefix": "varchar",
+            "ua": "varchar", "country": "varchar", "click_id": {"name": "varchar", "value": "varchar"}, "time_source": "varchar", "ip_prefix": "varchar",
             "viewport_w": "double", "viewport_h": "double", "document_h": "double",
             "library": "json", "campaign": {"source": "varchar", "medium": "varchar", "name": "varchar"}
         }') as said,
@@ -89,7 +90,17 @@ placed as (
         and coalesce(json_extract_string(said.library, '$.name'), '') in (
             select name from rules.libraries
             where runs_on = 'browser'
-        ) as is_nameless
+        ) as is_nameless,
+        case
+            when type not in ('page', 'screen') then null
+            when trim(concat(said.campaign.source, said.campaign.medium, said.campaign.name)) <> ''
+                then concat_ws(
+                    chr(31), lower(trim(coalesce(said.campaign.source, ''))), lower(trim(coalesce(said.campaign.medium, ''))),
+                    lower(trim(coalesce(said.campaign.name, '')))
+                )
+            when lower(trim(said.click_id.name)) in (select param from rules.click_ids)
+                then concat_ws(chr(31), lower(trim(said.click_id.name)), coalesce(said.click_id.value, ''))
+        end as campaign
     from timed
 )
 
@@ -122,6 +133,10 @@ select
     e.said.campaign.medium as utm_medium,
     e.said.campaign.name as utm_campaign,
     e.said.click_id.name as click_id,
+    case
+        when e.campaign is not null
+            then cast(cast('0x' || substr(sha256(e.campaign), 1, 16) as ubigint) & 9223372036854775807 as bigint)
+    end as campaign_key,
     a.agent_id,
     e.said.country as country,
     e.library,

@@ -1,4 +1,4 @@
--- grain: one row per session: the events of one device without a pause of more than the gap
+-- grain: one row per session: the events of one device without a pause of more than the gap, and without another cut
 -- inputs: core.events and core.placements of the touched devices, core.agents, channels of the distinct first hits
 -- surprising row: a session that may still go on has is_bounce null, and is_engaged null unless it is earned already
 -- reach: the sessions of the same device whose run of events is touched; ripens after the gap
@@ -35,7 +35,7 @@ create table if not exists core.sessions (
     is_converted boolean, -- holds a key event; null while open and not earned
     is_open boolean not null, -- may still go on: the gap is not over at the horizon
     is_bot boolean not null, -- holds an event of a program
-    start_rule varchar not null -- gap or cap: what cut it from the session before
+    start_rule varchar not null -- what cut it from the session before: gap, cap, midnight, client_id, campaign, user_change, manual
 );
 
 with held as (
@@ -88,6 +88,7 @@ gathered as (
         any_value(source) as source,
         any_value(start_rule) as start_rule,
         coalesce(arg_max(user_person_id, order_no), arg_max(person_id, order_no)) as person_id,
+        min(order_no) filter (where is_bearing) as first_no,
         arg_min(event_id, order_no) filter (where is_bearing) as first_event_id,
         min(event_at) filter (where is_bearing) as started_at,
         max(event_at) filter (where is_bearing) as ended_at,
@@ -127,7 +128,7 @@ judged as (
         v.engaged_visible_ms,
         p.engaged_ping_s,
         g.ended_at + $gap > $horizon
-        and g.session_no = arg_max(g.session_no, g.started_at) over (partition by g.device_id) as is_open,
+        and g.first_no = max(g.first_no) over (partition by g.device_id) as is_open,
         coalesce(v.engaged_visible_ms / 1000.0, p.engaged_ping_s, 0) >= 10 or g.key_event_n > 0 or g.page_view_n > 1
             as has_engaged
     from gathered as g

@@ -145,10 +145,15 @@ class Told:
             "referrer": REFERRERS[self.referrer],
             "properties": json.dumps(properties),
             "page_view_id": None if self.number % 4 else f"v{self.path}",
+            "session_hint": (None, "s1", "s1", "s2")[self.number % 4],
             "context": json.dumps(
                 {
                     "ua": AGENTS[self.agent],
                     "country": "NL",
+                    "campaign": {"source": "news", "medium": "email", "name": self.number % 3}
+                    if self.number % 5 == 2
+                    else None,
+                    "click_id": {"name": "gclid", "value": self.number % 2} if self.number % 7 == 3 else None,
                     "library": {"name": "footfall.js"} if self.number % 8 == 5 else None,
                     "viewport_w": (1280, 800, 390, 0, None)[self.number % 5],
                     "viewport_h": (800, 700, 0, None)[self.number % 4],

@@ -22,6 +22,7 @@ from warehouse import Warehouse
 
 KEY = b"k" * 32
 # Numbers of landing and building differ between the two ways; the events that they name do not.
+EVERY_CUT = Sessions(cut_at_midnight=True, cut_on_client_id=True, cut_on_campaign=True, cut_on_user_change=True)
 NUMBERED = {"event_no", "session_no", "view_no", "first_page_no", "unit_id"}
 
 
@@ -59,13 +60,14 @@ def test_incremental_equals_full(history: list[Told], data: st.DataObject) -> No
     # The clock of landing goes on between the batches, so that windows and sessions end in between.
     hours = sorted(data.draw(st.lists(st.integers(0, 24 * 24), min_size=3, max_size=3)))
     bounds = [0, *cuts, len(order)]
+    definitions = structs.replace(DEFINITIONS, sessions=data.draw(st.sampled_from((Sessions(), EVERY_CUT))))
     grown, fresh = warehouse_in_memory(), warehouse_in_memory()
     for number, (begin, end) in enumerate(pairwise(bounds)):
         at = START + timedelta(hours=hours[number])
         land(grown, order[begin:end], at)
-        build(grown, DEFINITIONS, key=KEY, now=at)
+        build(grown, definitions, key=KEY, now=at)
     land(fresh, order, START + timedelta(hours=hours[len(bounds) - 2]))
-    build(fresh, DEFINITIONS, key=KEY, now=START)
+    build(fresh, definitions, key=KEY, now=START)
     assert_same(grown, fresh)
 
 
