@@ -35,7 +35,7 @@ create table if not exists core.sessions (
     is_converted boolean, -- holds a key event; null while open and not earned
     is_open boolean not null, -- may still go on: the gap is not over at the horizon
     is_bot boolean not null, -- holds an event of a program
-    start_rule varchar not null -- what cut it from the session before: gap, cap, midnight, client_id, campaign, user_change, manual
+    start_rule varchar not null -- what cut it: gap, cap, midnight, client_id, campaign, user_change, manual
 );
 
 with held as (
