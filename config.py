@@ -10,7 +10,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -25,12 +25,12 @@ PREFIX = "FOOTFALL_"
 
 # Named in the design, built later: refused with a sentence, since a setting that does nothing would mislead.
 LATER = {
-    "": {"segment", "lifecycle", "heatmap", "attribution", "value", "feedback", "experiment", "id_blocklist"},
+    "": {"segment", "heatmap", "attribution", "value", "feedback", "experiment", "id_blocklist"},
     "collector": {"depth"},
     "sessions": {"preset"},
-    "funnel": {"on_exclude", "hold", "fixed", "segment", "preset", "from", "to"},
-    "retention": {"reference", "segment", "preset", "active_events"},
-    "journey": {"edge_limit", "min_weight", "include", "exclude", "segment"},
+    "funnel": {"on_exclude", "hold", "fixed", "segment", "preset"},
+    "retention": {"segment", "preset"},
+    "journey": {"edge_limit", "min_weight", "segment"},
 }
 
 Path_ = tuple[str | int, ...]
@@ -272,6 +272,8 @@ class Sessions(Part):
     cut_on_campaign: bool = False
     cut_on_user_change: bool = False
     cut_on_events: Texts = ("Session Started",)
+    heartbeat: Duration = timedelta(seconds=10)
+    min_visit: Duration = timedelta(seconds=5)
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -324,6 +326,8 @@ class Funnel(Part):
     step_window: Annotated[tuple[timedelta, ...] | None, BeforeValidator(_durations)] = None
     unit: Literal["person", "session"] = "person"
     entry_period: Literal["day", "week", "month", "all"] = "day"
+    from_: date | None = Field(None, alias="from")
+    to: date | None = None
     reentry: Literal["first", "optimized"] = "first"
     counting: Literal["uniques", "totals"] = "uniques"
     exclude: tuple[Exclude, ...] = ()
@@ -343,6 +347,10 @@ class Funnel(Part):
         for each in self.exclude:
             if each.from_ >= (each.to or len(self.steps)) or (each.to or 0) > len(self.steps):
                 raise ValueError(f'"exclude" must lie between steps 1 and {len(self.steps)}, "from" before "to"')
+        if self.entry_period != "all" and (self.from_ or self.to):
+            raise ValueError('"from" and "to" need "entry_period" = "all"')
+        if self.from_ and self.to and self.from_ > self.to:
+            raise ValueError(f'"from" {self.from_} must not lie behind "to" {self.to}')
         if self.breakdown_from == "all":
             raise ValueError('"breakdown_from" = "all" is not built yet')
         step = re.fullmatch(r"step:(\d+)", self.breakdown_from)
@@ -372,6 +380,7 @@ class Retention(Part):
     )
     min_occurrences: Annotated[int, Field(ge=1)] = 1
     value: Annotated[str, Field(pattern=r"^(count|sum\([^()]+\))$")] = "count"
+    reference: Literal["total", "previous"] = "total"
     warmup: Duration = timedelta(days=30)
     breakdown: Name | None = None
 
@@ -384,12 +393,18 @@ class Retention(Part):
         return self
 
 
+class Lifecycle(Part):
+    active_events: Texts = ()
+
+
 class Journey(Part):
     name: Name
     start: Step | None = None
     end: Step | None = None
     events: Texts = ()
     clean: tuple[PageRule, ...] = ()
+    include: Texts = ()
+    exclude: Texts = ()
     max_steps: Annotated[int, Field(ge=1, le=20)] = 5
     scope: Literal["session", "person"] = "session"
     window: Duration = timedelta(days=1)
@@ -419,6 +434,7 @@ class Config(Part):
     friction: Friction = Friction()
     funnels: tuple[Funnel, ...] = Field((), alias="funnel")
     retentions: tuple[Retention, ...] = Field((), alias="retention")
+    lifecycle: Lifecycle = Lifecycle()
     journeys: tuple[Journey, ...] = Field((), alias="journey")
 
     @model_validator(mode="after")
@@ -452,8 +468,13 @@ class Config(Part):
         return {
             "site": site,
             "pages": [_plain(rule) for rule in self.pages],
-            "sessions": _plain(self.sessions, "gap", "cap")
-            | {"gap_us": _us(self.sessions.gap), "cap_us": _us(self.sessions.cap)},
+            "sessions": _plain(self.sessions, "gap", "cap", "heartbeat", "min_visit")
+            | {
+                "gap_us": _us(self.sessions.gap),
+                "cap_us": _us(self.sessions.cap),
+                "heartbeat_s": self.sessions.heartbeat // timedelta(seconds=1),
+                "min_visit_s": self.sessions.min_visit // timedelta(seconds=1),
+            },
             "identity": {
                 "stitch_us": _us(timedelta(days=self.identity.stitch_days)),
                 "max_users_per_device": self.identity.max_users_per_device,
@@ -468,6 +489,7 @@ class Config(Part):
             },
             "funnels": [_funnel(funnel) for funnel in self.funnels],
             "retentions": [_retention(retention) for retention in self.retentions],
+            "lifecycle": _plain(self.lifecycle),
             "journeys": [_plain(journey, "window") | {"window_us": _us(journey.window)} for journey in self.journeys],
         }
 

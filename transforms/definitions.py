@@ -5,6 +5,7 @@ Field names and defaults are those of footfall.toml; config.py checks what peopl
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
 import msgspec
@@ -61,6 +62,8 @@ class Sessions(msgspec.Struct, frozen=True):
     cut_on_campaign: bool = False
     cut_on_user_change: bool = False
     cut_on_events: tuple[str, ...] = ("Session Started",)
+    heartbeat_s: int = 10
+    min_visit_s: int = 5
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -91,6 +94,10 @@ class Funnel(msgspec.Struct, frozen=True):
     step_window_us: tuple[int, ...] | None = None  # one per step after the first
     unit: Literal["person", "session"] = "person"
     entry_period: Literal["day", "week", "month", "all"] = "day"
+    from_: date | None = msgspec.field(
+        name="from", default=None
+    )  # of all: first local date of entry; None: of the data
+    to: date | None = None  # of all: last local date of entry; None: those whose window is over
     reentry: Literal["first", "optimized"] = "first"
     counting: Literal["uniques", "totals"] = "uniques"
     exclude: tuple[Exclude, ...] = ()
@@ -118,6 +125,10 @@ class Retention(msgspec.Struct, frozen=True):
     breakdown: str | None = None
 
 
+class Lifecycle(msgspec.Struct, frozen=True):
+    active_events: tuple[str, ...] = ()  # names of what counts as being active; none set: all events that bear sessions
+
+
 class Journey(msgspec.Struct, frozen=True):
     name: str
     start: Step | None = None
@@ -142,4 +153,5 @@ class Definitions(msgspec.Struct, frozen=True):
     friction: Friction = Friction()
     funnels: tuple[Funnel, ...] = ()
     retentions: tuple[Retention, ...] = ()
+    lifecycle: Lifecycle = Lifecycle()
     journeys: tuple[Journey, ...] = ()

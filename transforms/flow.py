@@ -19,6 +19,7 @@ from transforms import (
     funnel_model,
     heatmaps,
     journey_model,
+    lifecycle,
     orders,
     persons,
     placements,
@@ -105,6 +106,13 @@ MODELS = (
         ("placements",),
         lambda d: d.retentions,
         retention_model.fill,
+    ),
+    Model(
+        "lifecycle",
+        ("marts.lifecycle_states", "marts.lifecycle"),
+        ("placements",),
+        lambda d: (d.site.timezone, d.lifecycle),
+        lifecycle.fill,
     ),
     Model("samples", ("core.pages", "core.pointer", "core.scrolls"), ("events",), lambda _: None, samples.append),
     Model(

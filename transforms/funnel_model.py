@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
@@ -10,7 +10,7 @@ import polars as pl
 from transforms.chains import window_us
 from transforms.definitions import Funnel, Step
 from transforms.funnels import attempts, complete_after_us
-from transforms.periods import START, first_date, lay_periods
+from transforms.periods import START, first_date, instant, lay_periods
 from transforms.run import Run
 from transforms.steps import column, like, matches, property_path
 
@@ -42,7 +42,7 @@ def _fill(run: Run, funnel: Funnel) -> int:
         "timezone": run.definitions.site.timezone,
     }
     if funnel.entry_period == "all":
-        values["first_date"] = first_date(run)
+        values["first_date"] = _first_date(run, funnel)
     # With steps in any order the first event that matches one of them begins the attempt.
     begins = funnel.steps if funnel.order == "any" else funnel.steps[:1]
     conditions: list[str] = []
@@ -108,6 +108,12 @@ def _begin_again(run: Run, values: dict[str, Any]) -> None:
         run.warehouse.execute("insert into funnel_persons select distinct person_id from core.placements")
 
 
+def _first_date(run: Run, funnel: Funnel) -> date | None:
+    """Where a funnel over all time begins, which names its only period; None without data."""
+    first = first_date(run)
+    return funnel.from_ or first if first else None
+
+
 def _us(run: Run) -> int:
     return int(run.warehouse.value("select epoch_us(cast($at as timestamp))", {"at": run.horizon}))
 
@@ -144,8 +150,9 @@ def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
     else:
         unit, whose = "p.person_id", "p.person_id in (select key from funnel_persons)"
     if funnel.entry_period == "all":
-        period = "case when p.event_at <= $horizon - $window then cast($first_date as date) end"
-        values["first_date"] = first_date(run)
+        is_inside = "p.date <= $to" if funnel.to else "p.event_at <= $horizon - $window"
+        period = f"case when p.date >= $first_date and {is_inside} then cast($first_date as date) end"
+        values |= {"first_date": _first_date(run, funnel), "to": funnel.to}
     else:
         period = START[funnel.entry_period].format(date="p.date")
     return run.warehouse.frame(
@@ -180,12 +187,13 @@ def _fill_cells(run: Run, funnel: Funnel, values: dict[str, Any]) -> int:
     """Make the cells again in which an attempt changed, which were not complete before, or which are not there yet."""
     warehouse = run.warehouse
     if funnel.entry_period == "all":
-        # One period, which ends one window before the horizon; its row stands under the first date with data.
+        # One period, which ends one window before the horizon, or with the date that is set.
+        ends_at = instant("cast($to as date) + 1") if funnel.to else "$horizon - $complete_after"
         warehouse.execute(
             "create or replace temp table periods as "
-            "select cast($first_date as date) as period_start, $horizon - $complete_after as period_end_at "
+            f"select cast($first_date as date) as period_start, {ends_at} as period_end_at "
             "where $first_date is not null",
-            values,
+            {**values, "to": funnel.to},
         )
     else:
         lay_periods(run, funnel.entry_period, "periods")

@@ -12,8 +12,6 @@ from transforms.steps import like
 from warehouse import Warehouse
 
 SHARD_EVENTS = 4_000_000  # events held in memory at once
-HEARTBEAT_S = 10
-MIN_VISIT_S = 5
 
 
 def place(run: Run) -> int:
@@ -50,8 +48,8 @@ def _place_shard(run: Run, shard: int, shards: int) -> int:
     values = {
         "gap": timedelta(microseconds=run.definitions.sessions.gap_us),
         "horizon": run.horizon,
-        "heartbeat_s": HEARTBEAT_S,
-        "min_visit_s": MIN_VISIT_S,
+        "heartbeat_s": run.definitions.sessions.heartbeat_s,
+        "min_visit_s": run.definitions.sessions.min_visit_s,
         "shards": shards,
         "shard": shard,
     }
@@ -145,7 +143,7 @@ def _walk(run: Run) -> None:
             with held as (
                 select
                     p.event_no, e.event_at, e.date, e.source, e.device_id, p.person_id, p.owner_rule, p.session_no,
-                    e.is_page, e.name in (select name from key_names) as is_key,
+                    e.is_page, e.is_bearing, e.name in (select name from key_names) as is_key,
                     coalesce(e.id_kind = 'daily', false) as is_daily,
                     cast(p.order_no as bigint) as order_no,
                     case
@@ -193,7 +191,8 @@ def _walk(run: Run) -> None:
 
             select
                 v.event_no, v.event_at, v.date, v.source, v.device_id, v.person_id, v.owner_rule, v.session_no,
-                v.view_no, r.engaged_ms, v.is_page, v.is_key, v.is_daily, v.order_no, v.is_bot, v.start_rule
+                v.view_no, r.engaged_ms, v.is_page, v.is_bearing, v.is_key, v.is_daily, v.order_no,
+                v.is_bot, v.start_rule
             from viewed as v
             left join reports as r on v.event_no = r.event_no
             """,
@@ -239,7 +238,7 @@ def _place_deviceless(run: Run) -> int:
             event_no, event_at, date, source, cast(null as bigint) as device_id, user_person_id as person_id,
             case when user_person_id is null then 'nobody' else 'own' end as owner_rule,
             cast(null as bigint) as session_no, cast(null as bigint) as view_no, cast(null as double) as engaged_ms,
-            is_page, name in (select name from key_names) as is_key,
+            is_page, is_bearing, name in (select name from key_names) as is_key,
             false as is_daily, is_bot
         {new}
         """,

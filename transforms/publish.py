@@ -39,6 +39,7 @@ UNPUBLISHED = INTERNAL | {
     "core.signals",
     "core.friction",
     "marts.retention_entries",
+    "marts.lifecycle_states",
 }
 EVENT_COLUMNS = (
     "event_id, source, type, name, event_at, ts_rule, date, received_at, host, path, referrer_host, utm_source, "

@@ -14,6 +14,7 @@ create table if not exists core.placements (
     view_no bigint, -- event_no of the page event that began its page view, else of the view's first event; null: in no session
     engaged_ms double, -- visible and focused milliseconds that it reports, at most the time since the view's last report
     is_page boolean not null, -- a page or screen event
+    is_bearing boolean not null, -- may start or lengthen a session
     is_key boolean not null, -- a key event ([site] key_events)
     is_daily boolean not null, -- its device's id lives for a day only, so that it is never new or returning
     is_bot boolean not null -- the event or another of its session is flagged

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
@@ -16,6 +16,7 @@ from transforms.definitions import (
     Funnel,
     Identity,
     Journey,
+    Lifecycle,
     PageRule,
     Retention,
     Sessions,
@@ -65,7 +66,16 @@ DEFINITIONS = Definitions(
             reentry="optimized",
             window_us=86_400_000_000,
         ),
+        Funnel(
+            "some days",
+            (Step(page="/*"), Step(event="Order Completed")),
+            entry_period="all",
+            from_=date(2026, 3, 22),
+            to=date(2026, 4, 1),
+            window_us=86_400_000_000,
+        ),
     ),
+    lifecycle=Lifecycle(("Product *", "page")),
     retentions=(
         Retention("buyers", Step(event="Order Completed"), Step(event="Order Completed"), intervals=2, warmup_days=3),
         Retention("daily", Step(page="/"), Step(page="*"), period="day", intervals=3, entry="recurring"),
