@@ -25,7 +25,7 @@ PREFIX = "FOOTFALL_"
 
 # Named in the design, built later: refused with a sentence, since a setting that does nothing would mislead.
 LATER = {
-    "": {"segment", "heatmap", "attribution", "value", "feedback", "experiment", "id_blocklist"},
+    "": {"segment", "heatmap", "value", "feedback", "experiment", "id_blocklist"},
     "collector": {"depth"},
     "sessions": {"preset"},
     "funnel": {"on_exclude", "hold", "fixed", "segment", "preset"},
@@ -416,6 +416,12 @@ class Journey(Part):
         return self
 
 
+class Attribution(Part):
+    lookback: Duration = timedelta(days=30)
+    touches: Texts = ()
+    since_last_conversion: bool = False
+
+
 class Config(Part):
     """All of footfall.toml under the names of its keys; repeated sections are tuples in their plural."""
 
@@ -436,6 +442,7 @@ class Config(Part):
     retentions: tuple[Retention, ...] = Field((), alias="retention")
     lifecycle: Lifecycle = Lifecycle()
     journeys: tuple[Journey, ...] = Field((), alias="journey")
+    attribution: Attribution = Attribution()
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -491,6 +498,7 @@ class Config(Part):
             "retentions": [_retention(retention) for retention in self.retentions],
             "lifecycle": _plain(self.lifecycle),
             "journeys": [_plain(journey, "window") | {"window_us": _us(journey.window)} for journey in self.journeys],
+            "attribution": _plain(self.attribution, "lookback") | {"lookback_us": _us(self.attribution.lookback)},
         }
 
 

@@ -142,6 +142,12 @@ class Journey(msgspec.Struct, frozen=True):
     window_us: int = DAY_US
 
 
+class Attribution(msgspec.Struct, frozen=True):
+    lookback_us: int = 30 * DAY_US
+    touches: tuple[str, ...] = ()  # names of events that are contacts, beside sessions
+    since_last_conversion: bool = False  # contacts before the person's last conversion do not count again
+
+
 class Definitions(msgspec.Struct, frozen=True):
     """All that the models need to know of a home; `msgspec.convert` makes it of plain values."""
 
@@ -155,3 +161,4 @@ class Definitions(msgspec.Struct, frozen=True):
     retentions: tuple[Retention, ...] = ()
     lifecycle: Lifecycle = Lifecycle()
     journeys: tuple[Journey, ...] = ()
+    attribution: Attribution = Attribution()

@@ -14,6 +14,7 @@ import msgspec
 
 from transforms import (
     agents,
+    attribution,
     events,
     friction,
     funnel_model,
@@ -113,6 +114,19 @@ MODELS = (
         ("placements",),
         lambda d: (d.site.timezone, d.lifecycle),
         lifecycle.fill,
+    ),
+    Model(
+        "attribution",
+        (
+            "core.ad_spend",
+            "marts.attribution_touches",
+            "marts.attribution_runs",
+            "marts.attribution",
+            "marts.attribution_paths",
+        ),
+        ("placements", "orders"),
+        lambda d: (d.site, d.attribution),
+        attribution.fill,
     ),
     Model("samples", ("core.pages", "core.pointer", "core.scrolls"), ("events",), lambda _: None, samples.append),
     Model(

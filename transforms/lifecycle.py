@@ -38,10 +38,10 @@ def fill(run: Run) -> int:
         where
             $whole or period_end_at > cast($before as timestamp)
             or (period, period_start) in (
-                select (period, period_start) from old_lifecycle_states
-                union select (period, period_start) from new_lifecycle_states
+                select period, period_start from old_lifecycle_states
+                union select period, period_start from new_lifecycle_states
             )
-            or (period, period_start) not in (select (period, period_start) from {CELLS})
+            or (period, period_start) not in (select period, period_start from {CELLS})
         """,
         values,
     )
@@ -50,8 +50,8 @@ def fill(run: Run) -> int:
         warehouse.query(CELLS),
         values,
         # Periods before the data begin go away.
-        scope="(period, period_start) in (select (period, period_start) from lifecycle_periods)"
-        " or (period, period_start) not in (select (period, period_start) from laid)",
+        scope="((period, period_start) in (select period, period_start from lifecycle_periods)"
+        " or (period, period_start) not in (select period, period_start from laid))",
         key="period, period_start, state",
     )
 

@@ -45,6 +45,13 @@ def settle(run: Run) -> int:
     rows += warehouse.insert("core.order_lines")
     run.note_changed("core.order_lines", "select event_no from old_orders union all select event_no from new_orders")
     _first_orders(run)
+    # A refund is credited like its order: whoever has either of them is looked at again.
+    settled = """
+        from core.refunds as r left join core.orders as o on r.source = o.source and r.order_id = o.order_id
+        where r.event_no in (select key from touched_orders)
+    """
+    run.mark("person", f"select r.person_id {settled} union select o.person_id {settled}")
+    run.mark("date", f"select {as_key('r.date')} {settled}")
     return rows
 
 

@@ -75,7 +75,12 @@ where
 # Rows that were replaced leave free blocks behind; with more than this share of them the file is made whole.
 FREE_SHARE = "select free_blocks / total_blocks from pragma_database_size() where database_name = 'bi'"
 MOST_FREE = 0.5
-HIDDEN = {"core.sessions": {"session_no", "device_id"}, "core.orders": {"event_no", "seq"}}
+HIDDEN = {
+    "core.sessions": {"session_no", "device_id"},
+    "core.orders": {"event_no", "seq"},
+    "core.ad_spend": {"event_no"},
+    "marts.attribution_touches": {"event_no"},
+}
 ADDED = {
     "core.events": {
         "engaged_ms": "visible and focused milliseconds that it reports, at most the time since the last report",

@@ -35,7 +35,11 @@ select
     person_id,
     period,
     period_start,
-    case when expected_start is null then 'new' when expected_start = period_start then 'returning' else 'resurrecting' end as state
+    case
+        when expected_start is null then 'new'
+        when expected_start = period_start then 'returning'
+        else 'resurrecting'
+    end as state
 from walked
 union all by name
 select

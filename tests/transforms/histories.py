@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from transforms.definitions import (
+    Attribution,
     Definitions,
     Exclude,
     Funnel,
@@ -32,6 +33,7 @@ BEHAVIOUR = ("Scroll Reached", "Rage Clicked", "Dead Clicked", "Pointer Moved", 
 EVENTS = (
     *("Product Viewed", "Product Added", "Order Completed", "Order Refunded", "Engaged", "Element Clicked"),
     *BEHAVIOUR,
+    *("Ad Spend", "Email Clicked"),
 )
 NUMBERS = (0, 7, 399.5, 1999, 12_000, -3, None, "NaN", 1e300)  # what a browser, or somebody else, may say
 AGENTS = (
@@ -75,6 +77,7 @@ DEFINITIONS = Definitions(
             window_us=86_400_000_000,
         ),
     ),
+    attribution=Attribution(lookback_us=4 * 86_400_000_000, touches=("Email Clicked",)),
     lifecycle=Lifecycle(("Product *", "page")),
     retentions=(
         Retention("buyers", Step(event="Order Completed"), Step(event="Order Completed"), intervals=2, warmup_days=3),
@@ -115,6 +118,8 @@ class Told:
             }
         elif name == "Order Refunded":
             properties = {"order_id": f"o{self.number % 7}"}
+        elif name == "Ad Spend":
+            properties = {"cost": self.number, "channel": (None, "Email", "Paid Search")[self.number % 3]}
         elif name == "Engaged":
             properties = {
                 "engaged_ms": (4000 + 1000 * self.number, 0.1, -5, "Infinity", None)[self.number % 5],
