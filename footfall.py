@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from config import Config
     from demo.run import Steps
     from ingest.imports import Imported
+    from transforms.ask import Answer as FunnelAnswer
 
 REPORT_EVERY = timedelta(minutes=5)
 SHOWN_ROWS = 1000
+SHOWN_VALUES = 20
 COLLECTOR = "collector.url"  # in the home, while a collector runs: where it listens
 
 app = typer.Typer(
@@ -304,6 +306,25 @@ def import_access_log(
             file, writer, source=name, key=key, host=host, clock=steps.now, progress=progress
         )
     _say_import(file, done, home)
+
+
+@app.command()
+def funnel(
+    steps_: Annotated[
+        str, typer.Argument(metavar="STEPS", help='Events and pages, such as "/product/* > Product Added".')
+    ],
+    home: Home = HOME,
+    window: Annotated[str, typer.Option("--window", help="From the first step to the last.")] = "14d",
+    by: Annotated[
+        str | None, typer.Option("--by", help="Apart by a column of events or sessions, or a property, of step 1.")
+    ] = None,
+) -> None:
+    """How many go which steps, in order: a question to the published events, without a definition."""
+    import config
+    from transforms.ask import ask
+
+    path = _published(home)
+    _print_funnel(ask(path, steps_, window=config.duration(window, "--window"), by=by), window, by)
 
 
 @app.command()
@@ -751,6 +772,80 @@ def _print_table(answer: Answer) -> None:
     console.print(table)
     more = ", and more: --csv gives all" if next(answer.rows, []) else ""
     typer.echo(f"{len(shown):,} row{'' if len(shown) == 1 else 's'}{more}")
+
+
+def _print_funnel(answer: FunnelAnswer, window: str, by: str | None) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    block = "█" if console.encoding.lower().startswith("utf") else "#"
+    room = max(8, min(40, console.width - 70))
+    entered, names = answer.total.reached_n[0], [escape(step.label) for step in answer.steps]
+
+    def bar(share: float) -> str:
+        return block * round(share * room) or ("·" if block == "█" else ".")
+
+    table = Table(show_edge=False, header_style="bold", title_justify="left")
+    for name, side in (("", "right"), ("Step", "left"), ("Persons", "right"), ("", "left")):
+        table.add_column(name, justify=side, overflow="fold")  # type: ignore[arg-type]
+    for name in ("of first", "of before", "median"):
+        table.add_column(name, justify="right")
+    for number, (name, n) in enumerate(zip(names, answer.total.reached_n, strict=True)):
+        before = answer.total.reached_n[max(0, number - 1)]
+        table.add_row(
+            str(number + 1),
+            name,
+            f"{n:,}",
+            bar(n / entered) if entered else "",
+            _share(n, entered),
+            _share(n, before),
+            _spoken(answer.total.from_start_s[number]) if number else "",
+        )
+    console.print(table)
+    if by:
+        # Values down, steps across; what does not fit beside each other is the way in the middle.
+        shown = range(len(names)) if len(names) * 9 < console.width - 60 else (0, len(names) - 1)
+        apart = Table(show_edge=False, header_style="bold")
+        apart.add_column(escape(by), overflow="fold")
+        for step in shown:
+            apart.add_column(f"step {step + 1}", justify="right")
+        for name in ("of first", ""):
+            apart.add_column(name, justify="right" if name else "left")
+        for row in answer.rows[:SHOWN_VALUES]:
+            share = row.reached_n[-1] / row.reached_n[0]
+            numbers = [f"{row.reached_n[step]:,}" for step in shown]
+            apart.add_row(escape(row.value), *numbers, _share(row.reached_n[-1], row.reached_n[0]), bar(share))
+        console.print()
+        console.print(apart)
+        if len(answer.rows) > SHOWN_VALUES:
+            typer.echo(f"and {len(answer.rows) - SHOWN_VALUES:,} values more.")
+    typer.echo(
+        f"Persons who entered from {answer.first_date} to {answer.last_date}, each followed for {window}; "
+        f"bi.duckdb holds the events of {answer.events_from} to {answer.events_to}."
+    )
+    if answer.open_n:
+        typer.echo(
+            f"No {window} are over yet in these dates, so this is how it stands so far: "
+            f"{answer.open_n:,} may still go on. A shorter --window tells more."
+        )
+    for note in answer.notes:
+        typer.echo(note)
+
+
+def _share(n: int, of: int) -> str:
+    return f"{n / of:.1%}" if of else "–"  # noqa: RUF001
+
+
+def _spoken(seconds: float | None) -> str:
+    """A time as people say it: 40 s, 12 min, 3.5 h, 2.1 d."""
+    if seconds is None:
+        return "–"  # noqa: RUF001
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 # --- doctor -----------------------------------------------------------------------------------------------

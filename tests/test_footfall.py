@@ -19,8 +19,10 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, redirect_stdout, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
+from unittest.mock import ANY
 
 import pytest
 
@@ -38,7 +40,7 @@ QUESTIONS = (
     "with a as (select 1 as b) select b from a; ",
     "select 1 where false",
 )
-COMMANDS = ("init", "demo", "collect", "land", "build", "publish", "report", "run", "sql", "doctor", "import")
+COMMANDS = ("init", "demo", "collect", "land", "build", "publish", "report", "run", "funnel", "sql", "doctor", "import")
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,41 @@ def test_twice_is_the_same_as_once(type_: Type, done: tuple[Path, dict[str, str]
     assert after == before
 
 
+# --- funnel -----------------------------------------------------------------------------------------------
+
+
+def test_a_funnel_is_asked_without_a_definition(type_: Type, home: Path, tmp_path: Path) -> None:
+    begin = datetime.now(UTC) - timedelta(days=5)
+    told = [
+        {
+            "type": "track",
+            "event": name,
+            "anonymousId": f"d{n % 8}",
+            "timestamp": f"{begin + timedelta(minutes=n):%FT%TZ}",
+        }
+        for n, name in enumerate(["Seen"] * 8 + ["Bought"] * 2)
+    ]
+    events = tmp_path / "events.jsonl"
+    events.write_text("".join(json.dumps({**each, "properties": {"plan": "pro"}}) + "\n" for each in told))
+    for words in (["import", "jsonl", events, "--source", "web"], ["land"], ["build"], ["publish"]):
+        assert type_(*words, "--home", home).code == 0
+    said = type_("funnel", "Seen > Bought", "--window", "1d", "--by", "plan", "--home", home)
+    assert said.code == 0
+    line = next(line for line in said.out.splitlines() if "Bought" in line)
+    assert [cell.strip() for cell in line.split("│")] == ["2", "Bought", "2", ANY, "25.0%", "25.0%", "8.0 min"]
+    assert "pro" in said.out
+    assert "each followed for 1d" in said.out
+    open_ = type_("funnel", "Seen > Bought", "--window", "9d", "--home", home)
+    assert "No 9d are over yet" in open_.out
+    wrong = type_("funnel", "Seen > Bougt", "--home", home)
+    assert (wrong.code, wrong.err.count("\n")) == (1, 1)
+    assert 'Did you mean "Bought"?' in wrong.err
+
+
+def test_a_funnel_over_no_events_says_what_to_do(type_: Type, done: tuple[Path, dict[str, str]]) -> None:
+    assert "raise events_days" in type_("funnel", "Seen > Bought", "--home", done[0]).err
+
+
 # --- sql --------------------------------------------------------------------------------------------------
 
 
@@ -317,6 +354,7 @@ def test_a_wrong_setting_stops_the_start(type_: Type, home: Path) -> None:
         (["publish"], "There is nothing to publish yet"),
         (["report"], "Nothing is published in"),
         (["sql", "select 1"], "Nothing is published in"),
+        (["funnel", "A > B"], "Nothing is published in"),
         (["run", "--every", "soon"], '--every is "soon" but must be a time such as "30m"'),
     ],
 )
