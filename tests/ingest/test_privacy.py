@@ -72,6 +72,23 @@ def test_the_query_tells_campaign_and_click() -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("fbclid=f&gclid=g", "gclid"),
+        ("gclid=g&fbclid=f", "gclid"),
+        ("fbclid=f&ttclid=t", "ttclid"),
+        ("ttclid=t&msclkid=m", "msclkid"),
+        ("gclid=&fbclid=f", "fbclid"),
+        ("FBCLID=f", "fbclid"),
+    ],
+)
+def test_of_several_click_ids_the_one_that_says_most_counts(query: str, said: str) -> None:
+    click_id = read_address(f"https://a.example/?{query}").click_id
+    assert click_id is not None
+    assert click_id["name"] == said
+
+
+@pytest.mark.parametrize(
     ("ip", "cut"),
     [
         ("203.0.113.77", "203.0.113.0/24"),

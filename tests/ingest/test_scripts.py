@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 def test_the_core_and_its_parts_are_served_and_nothing_else(folder: Path) -> None:
     assert sorted(read_scripts(folder)) == ["/footfall.errors.js", "/footfall.js"]
     assert read_scripts(None) == {}
-    assert {"/footfall.js", "/footfall.clicks.js", "/footfall.survey.js"} <= set(read_scripts(BUILT))
+    assert {"/footfall.js", "/footfall.left.js", "/footfall.survey.js"} <= set(read_scripts(BUILT))
 
 
 def test_a_script_is_packed_for_whom_takes_that(folder: Path) -> None:

@@ -1,22 +1,21 @@
 // How far a page view is scrolled, and how long it is looked at: visible and with the focus, by scroll position.
-import { listen } from "./safe";
+import { listen, share } from "./safe";
 
-const SHORTEST_MS = 200;
-const REVERSAL_PX = 100;
-const MOST_INTERVALS = 100;
+const enum Limit {
+  shortest_ms = 200,
+  intervals = 100,
+}
 
 type Report = (name: string, properties: Record<string, unknown>) => void;
 
 let spent: { scroll_y: number; ms: number }[] = [];
+let engaged_ms = 0;
 let since = 0;
 let isOn = false;
 let isFocused = document.hasFocus();
 let y = 0;
 let lowest = 0;
 let tallest = 0;
-let reversals = 0;
-let direction = 0;
-let turn = 0;
 let told = "";
 
 const now = (): number => Math.round(performance.now());
@@ -24,8 +23,9 @@ const now = (): number => Math.round(performance.now());
 const close = (): void => {
   const at = now();
   if (isOn && at > since) {
+    engaged_ms += at - since;
     const last = spent[spent.length - 1];
-    if (last && (last.scroll_y === y || spent.length === MOST_INTERVALS)) last.ms += at - since;
+    if (last && (last.scroll_y === y || spent.length === Limit.intervals)) last.ms += at - since;
     else spent.push({ scroll_y: y, ms: at - since });
   }
   since = at;
@@ -33,7 +33,7 @@ const close = (): void => {
 
 const look = (): void => {
   close();
-  isOn = isFocused && document.visibilityState === "visible";
+  isOn = isFocused && !document.hidden;
 };
 
 const measure = (): void => {
@@ -41,44 +41,26 @@ const measure = (): void => {
   tallest = Math.max(tallest, document.documentElement.scrollHeight);
 };
 
-const scrolled = (): void => {
-  // While it moves, the time goes to where it comes to rest.
-  if (now() - since >= SHORTEST_MS) close();
-  y = Math.round(scrollY);
-  measure();
-  const moved = y - turn;
-  if (moved * direction > 0) turn = y;
-  else if (Math.abs(moved) >= REVERSAL_PX) {
-    if (direction) reversals++;
-    direction = Math.sign(moved);
-    turn = y;
-  }
-};
-
-/** Reports what is new since the last report of this page view. */
-export const tell = (report: Report, isLeaving: boolean): void => {
+/** Reports what is new since the last report of this page view; `more`: what the parts know of its scrolling. */
+export const tell = (report: Report, isLeaving: boolean, more: object): void => {
   look();
   measure();
-  const percent = Math.round(Math.min(1, lowest / (tallest || 1)) * 1e4) / 100;
-  const engaged = spent.reduce((sum, each) => sum + each.ms, 0);
-  if (engaged) report("Engaged", { engaged_ms: engaged, intervals: spent, scroll_max_pct: percent });
+  const scroll_max_pct = share(lowest, tallest, 100);
+  if (engaged_ms) report("Engaged", { engaged_ms, intervals: spent, scroll_max_pct });
   spent = [];
-  const toTell = percent + " " + reversals;
+  engaged_ms = 0;
+  const toTell = scroll_max_pct + JSON.stringify(more);
   if (toTell === told) return;
   told = toTell;
-  report("Scroll Reached", {
-    scroll_max_pct: percent,
-    scroll_max_px: Math.min(lowest, tallest),
-    scroll_reversals: reversals,
-    page_leave: isLeaving,
-  });
+  report("Scroll Reached", { scroll_max_pct, scroll_max_px: Math.min(lowest, tallest), ...more, page_leave: isLeaving });
 };
 
 /** A new page view begins. What is seen is measured later: a route is scrolled to its top after its address changed. */
 export const begin = (): void => {
   spent = [];
-  y = turn = Math.round(scrollY);
-  lowest = tallest = reversals = direction = 0;
+  engaged_ms = 0;
+  y = Math.round(scrollY);
+  lowest = tallest = 0;
   told = "";
   look();
 };
@@ -91,6 +73,10 @@ export const watch = (): void => {
   });
   listen(document, "visibilitychange", look);
   listen(document, "scroll", (event) => {
-    if (event.target === document) scrolled();
+    if (event.target !== document) return;
+    // While it moves, the time goes to where it comes to rest.
+    if (now() - since >= Limit.shortest_ms) close();
+    y = Math.round(scrollY);
+    measure();
   });
 };

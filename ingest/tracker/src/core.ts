@@ -1,9 +1,11 @@
-// The tracker: page views, scroll, attention; identity, consent; and the door for the parts.
+// The tracker: page views, clicks, scroll, attention; identity, consent; and the door for the parts.
 import * as attention from "./attention";
-import { anonymousId, choice, choose, consentOf, forget, nextSeq, read, sessionHint, write, type Choice } from "./identity";
-import { drop, hurry, leave, put } from "./queue";
+import { anonymousId, choice, choose, consentOf, names, nextSeq, read, remove, sessionHint, write, type Choice } from "./identity";
+import { later, load } from "./load";
+import { isFixed, placeOf, selectorOf } from "./place";
+import { fitting, flush, hurry, mine, put, send } from "./queue";
 import { listen, newId, safe } from "./safe";
-import { base, key, parts, release, tag, withHash } from "./setting";
+import { key, parts, said } from "./setting";
 
 declare const VERSION: string;
 
@@ -11,41 +13,46 @@ type Properties = Record<string, unknown>;
 type Call = [method: string, given: unknown[], done?: (value: unknown) => void];
 type Moment = "click" | "view" | "leave" | "track";
 
-const doc = document.documentElement;
+const enum Limit {
+  title_chars = 500,
+  view_ms = 100,
+  early_n = 20,
+}
+
 const hooks: [Moment, (...given: any[]) => void][] = [];
-const loading: Record<string, Promise<unknown>> = {};
-let view = { id: "", url: "", referrer: "", at: 0 };
-let untold: ReturnType<typeof setTimeout> | undefined;
+const early: Event[] = [];
+let view = { id: "", at: 0, page: { url: "", referrer: "" } };
+let untold = 0;
 
 const tell = (moment: Moment, ...given: unknown[]): void =>
   hooks.forEach(([on, work]) => on === moment && safe(work)(...given));
 
-const address = (): string => (withHash ? location.href : location.href.split("#")[0]!);
+const address = (): string => ("hash" in said ? location.href : location.href.split("#")[0]!);
 
 const emit = (type: string, more: Properties, at = Date.now()): void => {
   const chosen = choice();
-  const isKnown = chosen === "grant";
-  if (chosen === "decline" || !key || (!isKnown && /^[ig]/.test(type))) return;
-  const id = newId();
-  put(id, {
+  if (!key || chosen === "decline" || (chosen !== "grant" && /^[ig]/.test(type))) return;
+  const messageId = newId();
+  const { documentElement } = document;
+  put(messageId, {
     type,
-    messageId: id,
-    anonymousId: isKnown ? anonymousId() : undefined,
-    userId: (isKnown && read("user")) || undefined,
+    messageId,
+    anonymousId: anonymousId(),
+    userId: read("user") || undefined,
     timestamp: new Date(at),
     ...more,
     context: {
-      page: { url: view.url, referrer: view.referrer, title: document.title.slice(0, 500), path: location.pathname },
+      page: { ...view.page, title: document.title.slice(0, Limit.title_chars) },
       library: { name: "footfall.js", version: VERSION },
       locale: navigator.language,
       timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       screen: { width: screen.width, height: screen.height, innerWidth, innerHeight },
-      document_w: doc.scrollWidth,
-      document_h: doc.scrollHeight,
-      session_hint: isKnown ? sessionHint() : undefined,
+      document_w: documentElement.scrollWidth,
+      document_h: documentElement.scrollHeight,
+      session_hint: sessionHint(),
       page_view_id: view.id,
       seq: nextSeq(),
-      release,
+      release: said.release,
       consent: consentOf(),
     },
   });
@@ -60,36 +67,37 @@ const track = (event: string, properties: Properties = {}, at?: number): void =>
 
 /** The page view is told a moment after it began: a route's title comes after its address. */
 const tellView = (): void => {
-  if (!untold) return;
   clearTimeout(untold);
-  untold = undefined;
-  emit("page", { properties: {} }, view.at);
+  if (untold) emit("page", { properties: {} }, view.at);
+  untold = 0;
 };
 
 const endView = (isLeaving: boolean): void => {
+  const scroll = {};
   tellView();
-  tell("leave", isLeaving);
-  attention.tell(track, isLeaving);
+  tell("leave", scroll);
+  attention.tell(track, isLeaving, scroll);
 };
 
 const beginView = (referrer: string): void => {
-  view = { id: newId(), url: address(), referrer, at: Date.now() };
-  untold = setTimeout(safe(tellView), 100);
+  view = { id: newId(), at: Date.now(), page: { url: address(), referrer } };
+  untold = setTimeout(safe(tellView), Limit.view_ms);
   attention.begin();
   tell("view");
 };
 
 const routed = safe((): void => {
-  if (address() === view.url) return;
+  const { url } = view.page;
+  if (address() === url) return;
   endView(true);
-  beginView(view.url);
+  beginView(url);
 });
 
 const watchRoutes = (): void => {
   for (const name of ["pushState", "replaceState"] as const) {
     const original = history[name];
-    history[name] = function (this: History, ...given: Parameters<History["pushState"]>) {
-      original.apply(this, given);
+    history[name] = (...given) => {
+      original.apply(history, given);
       routed();
     };
   }
@@ -102,96 +110,77 @@ const watchRoutes = (): void => {
   });
   listen(window, "pagehide visibilitychange", (event) => {
     const isLeaving = event.type === "pagehide";
-    if (isGone || (!isLeaving && document.visibilityState !== "hidden")) return;
+    if (isGone || (!isLeaving && !document.hidden)) return;
     isGone = isLeaving;
     endView(isLeaving);
-    leave();
+    void flush();
   });
   listen(window, "online", hurry);
 };
 
-// --- declared events --------------------------------------------------------------------------------------
+// --- clicks, declared events, and errors for the part that tells them ---------------------------------------
 
-/** <button data-footfall-event="Plan Chosen" data-footfall-plan-name="pro"> → Plan Chosen {plan_name: "pro"}. */
-const watchDeclared = (): void =>
-  listen(document, "click submit", (event) => {
-    const found = (event.composedPath()[0] as Element).closest?.<HTMLElement>("[data-footfall-event]");
-    if (!found || (found.localName === "form") !== (event.type === "submit")) return;
-    const properties: Properties = {};
-    for (const { name, value } of found.attributes) {
-      const [, said] = /^data-footfall-(?!event$|private$)(.+)/.exec(name) || [];
-      if (said) properties[said.replace(/-/g, "_")] = value;
+const watchClicks = (): void => {
+  listen<MouseEvent>(document, "click submit", (event) => {
+    const target = event.composedPath()[0];
+    if (!(target instanceof Element) || (event.target as Element).id === "footfall-survey") return;
+    const isSubmit = event.type === "submit";
+    // <button data-footfall-event="Plan Chosen" data-footfall-plan-name="pro"> → Plan Chosen {plan_name: "pro"}.
+    const found = target.closest<HTMLElement>("[data-footfall-event]");
+    if (found && (found.localName === "form") === isSubmit) {
+      const properties: Properties = {};
+      for (const { name, value } of found.attributes) {
+        name.replace(/^data-footfall-(?!event$|private$)(.+)/, (_, what: string) => (properties[what.replace(/-/g, "_")] = value));
+      }
+      track(found.dataset.footfallEvent!, properties);
     }
-    track(found.dataset.footfallEvent!, properties);
+    if (isSubmit) return;
+    const place = placeOf(event, target);
+    if (parts.includes("clicks")) track("Element Clicked", place);
+    tell("click", place, event);
   });
-
-// --- parts ------------------------------------------------------------------------------------------------
-
-const load = (name: string): Promise<unknown> =>
-  (loading[name] ||= new Promise((done) => {
-    const script = document.createElement("script");
-    script.nonce = tag.nonce;
-    script.async = false; // in the order in which they are asked for: one part builds on another
-    script.onload = script.onerror = done;
-    try {
-      script.src = base + `footfall.${name}.js`;
-      document.head.append(script);
-    } catch (error) {
-      done(error); // Trusted Types: the page goes on without the part
-    }
-  }));
-
-const later = (part: string, method: string) => async (...given: unknown[]): Promise<unknown> => {
-  await load(part);
-  return safe(door[method]!)(...given);
+  listen(window, "error unhandledrejection", (event) => event.target === window && early.length < Limit.early_n && early.push(event));
 };
 
-/** What the parts work with, and where they leave what they bring. */
-const door: Record<string, any> = {
-  track, listen, safe, newId, read, write, anonymousId, parts, release, tell, data: tag.dataset,
-  on: (moment: Moment, work: () => void) => hooks.push([moment, work]),
-  view: () => view,
-};
+// --- what the page may call, and what the parts work with and leave what they bring in ------------------------
 
 const api: Record<string, any> = {
-  version: VERSION,
-  _: door,
   track,
   identify: (userId?: string | null, traits?: Properties) => {
-    if (userId) write("user", "" + userId);
-    emit("identify", { ...(userId && { userId: "" + userId }), traits });
+    if (userId) write("user", (userId = "" + userId));
+    emit("identify", userId ? { userId, traits } : { traits });
   },
   group: (groupId: string, traits?: Properties) => emit("group", { groupId, traits }),
-  reset: () => forget("id", "user", "session", "seq"),
+  reset: () => ["id", "user", "session", "seq"].forEach(remove),
   consent: (chosen: Choice) => {
-    if (chosen === "decline") drop();
+    if (chosen === "decline") mine.clear();
     choose(chosen);
   },
   variant: later("variants", "variant"),
   survey: later("survey", "survey"),
 };
 
-const start = (): void => {
-  const early: Call[] = (window as any).footfall?.q || [];
-  (window as any).footfall = api;
-  for (const name of Object.keys(api)) if (typeof api[name] === "function") api[name] = safe(api[name]);
+const start = safe((): void => {
+  const { version, q = [] }: { version?: string; q?: Call[] } = window.footfall || {};
+  if (version) return;
+  for (const name in api) api[name] = safe(api[name]);
+  window.footfall = api;
+  api.version = VERSION;
+  api._ = {
+    track_: track, listen_: listen, safe_: safe, newId_: newId, anonymousId_: anonymousId, selectorOf_: selectorOf, isFixed_: isFixed,
+    read_: read, write_: write, remove_: remove, names_: names, mine_: mine, fitting_: fitting, send_: send, early_: early, data_: said,
+    on_: (moment: Moment, work: () => void) => hooks.push([moment, work]),
+  };
   // What was called before now belongs to the page that begins now.
   beginView(document.referrer);
-  early.forEach(([method, given, done]) => {
-    const value = api[method]?.(...given);
-    done?.(value);
+  q.forEach(([method, given, done]) => {
+    (done || Boolean)(api[method]?.(...given));
   });
   attention.watch();
   watchRoutes();
-  watchDeclared();
-  // Friction and outlines need to know places, which is what clicks are made of.
-  if (/clicks|friction|outline/.test("" + parts)) void load("clicks");
+  watchClicks();
   parts.forEach(load);
-};
+});
 
-safe(() => {
-  if ((window as any).footfall?.version) return;
-  const waiting = document as Document & { prerendering?: boolean };
-  if (waiting.prerendering) document.addEventListener("prerenderingchange", safe(start), { once: true });
-  else start();
-})();
+listen(document, "prerenderingchange", start);
+if (!(document as Document & { prerendering?: boolean }).prerendering) start();

@@ -1,65 +1,60 @@
 // Who this is: ids, session, consent; and where they are kept.
 import { newId, safe } from "./safe";
-import { key, onSignal, signals, storageKind } from "./setting";
+import { key, said, signals } from "./setting";
 
 export type Choice = "grant" | "anonymise" | "decline";
 
-const SESSION_MS = 30 * 60_000;
+const enum Limit {
+  session_ms = 1_800_000,
+}
 export const prefix = `footfall:${key}:`;
 
-// Reading the property alone throws where the browser blocks storage; writing may fail where reading does not.
-const box = safe((): Storage | null => {
-  const found = storageKind === "local" ? localStorage : storageKind === "session" ? sessionStorage : null;
-  found?.setItem(prefix, "");
-  found?.removeItem(prefix);
-  return found;
-})();
+// Reading the property alone throws where the browser blocks storage; "none" has no property.
+const box = safe((): Storage | undefined => (window as any)[(said.storage || "local") + "Storage"])();
 
-let said = "";
-const chosen = (): string => box?.getItem(prefix + "consent") || said;
-const isAsked = "gpc" in signals || "dnt" in signals;
+let last: Choice | undefined;
+const chosen = (): Choice | undefined => (box?.getItem(prefix + "consent") as Choice | null) || last;
+const isAsked = signals.gpc || signals.dnt;
+
+const unasked = (isAsked && said.consent !== "ignore" ? said.consent || "anonymise" : "grant") as Choice;
 
 /** What the visitor chose here, else what the source makes of the browser's signals. */
-export const choice = (): Choice => (chosen() || (isAsked && onSignal !== "ignore" ? onSignal : "grant")) as Choice;
+export const choice = (): Choice => chosen() || unasked;
 
 /** What goes along with each event: what was chosen, and what the browser asks for. */
 export const consentOf = (): object | undefined =>
   chosen() || isAsked ? { choice: choice(), ...signals } : undefined;
 
 /** The storage, if there is one and we may use it. */
-export const store = (): Storage | null => (choice() === "grant" && box) || null;
+export const store = (): Storage | undefined => (choice() === "grant" ? box : undefined);
 
-export const read = (name: string): string | null => store()?.getItem(prefix + name) ?? null;
+export const read = (name: string): string | null | undefined => store()?.getItem(prefix + name);
 
 /** Whether it is kept now. */
-export const write = (name: string, value: string): boolean =>
-  !!safe(() => {
+export const write = (name: string, value: string): true | undefined =>
+  safe(() => {
     store()!.setItem(prefix + name, value);
-    return true;
+    return true as const;
   })();
 
-export const names = (): string[] => {
-  const found = store();
-  return found
-    ? Array.from({ length: found.length }, (_, index) => found.key(index) || "")
-        .filter((name) => name.startsWith(prefix))
-        .map((name) => name.slice(prefix.length))
-    : [];
-};
+export const names = (): string[] =>
+  Object.keys(store() || {})
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => name.slice(prefix.length));
 
 export const remove = (name: string): void => store()?.removeItem(prefix + name);
 
-/** The device's id; none where nothing can be kept, because such an id would be a new device on each page. */
-export const anonymousId = (): string | undefined => {
-  if (!read("id")) write("id", newId());
-  return read("id") || undefined;
-};
+/** The value, if it can be kept: an id that nothing remembers would be a new one on each page. */
+const stay = (name: string, value: string, text = value): string | undefined => (write(name, text) ? value : undefined);
+
+/** The device's id; none where nothing can be kept. */
+export const anonymousId = (): string | undefined => read("id") || stay("id", newId());
 
 export const sessionHint = (): string | undefined => {
   const now = Date.now();
-  const [hint, last] = (read("session") || "").split(" ");
-  const kept = hint && now - +last! < SESSION_MS ? hint : newId();
-  return write("session", kept + " " + now) ? kept : undefined;
+  const [hint, at] = (read("session") || "").split(" ");
+  const kept = now - +at! < Limit.session_ms ? hint! : newId();
+  return stay("session", kept, kept + " " + now);
 };
 
 let counted = 0;
@@ -71,11 +66,9 @@ export const nextSeq = (): number => {
   return counted;
 };
 
-export const forget = (...which: string[]): void => which.forEach(remove);
-
 /** Keeps the visitor's choice; without "grant" everything else that was kept goes. */
 export const choose = (wanted: Choice): void => {
   if (wanted !== "grant") names().forEach(remove);
-  said = wanted;
+  last = wanted;
   safe(() => box!.setItem(prefix + "consent", wanted))();
 };

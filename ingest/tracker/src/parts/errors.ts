@@ -24,27 +24,29 @@ const hashOf = (text: string): string => {
   return half(0x811c9dc5) + half(0x050c5d1f);
 };
 
-const tell = (thrown: unknown, said: string, where: { file?: string; line?: number; column?: number }): void => {
+const raised = (event: ErrorEvent & PromiseRejectionEvent): void => {
+  // A picture that does not load is an error event too, without a message.
+  if (event.type === "error" && !event.message) return;
+  const thrown: unknown = event.error || event.reason;
   const error = thrown instanceof Error ? thrown : undefined;
-  const message = clean(error?.message || said || String(thrown));
+  const message = clean(error?.message || event.message || String(thrown));
   const hash = hashOf(message.replace(/\d/g, "0"));
   if (told.has(hash) || told.size >= MOST) return;
   told.add(hash);
-  door.track("Error Raised", {
+  door.track_("Error Raised", {
     message,
     message_hash: hash,
     kind: (error?.name || typeof thrown).slice(0, 100),
     handled: false,
-    ...where,
-  });
+    file: event.filename && clean(event.filename),
+    line: event.lineno,
+    column: event.colno,
+  }, Date.now() - Math.round(performance.now() - event.timeStamp));
 };
 
-door.listen<ErrorEvent>(window, "error", (event) => {
-  // A picture that does not load is an error event too, without a message.
-  if (!event.message) return;
-  tell(event.error, event.message, { file: clean(event.filename || ""), line: event.lineno, column: event.colno });
-});
-door.listen<PromiseRejectionEvent>(window, "unhandledrejection", (event) => tell(event.reason, "", {}));
-door.on("view", () => {
+door.listen_(window, "error unhandledrejection", raised);
+door.on_("view", () => {
   told = new Set();
 });
+// Those that came before this part.
+door.early_.splice(0).forEach((event) => door.safe_(raised)(event as ErrorEvent & PromiseRejectionEvent));

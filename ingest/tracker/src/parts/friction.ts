@@ -1,4 +1,4 @@
-// Rage clicks and dead clicks.
+// Rage clicks, dead clicks, and scrolling back and forth.
 import type { Door, Properties } from "../door";
 
 const door: Door = window.footfall._;
@@ -7,6 +7,7 @@ const RAGE_MS = 1000;
 const RAGE_PX = 30;
 const DEAD_MS = 2500;
 const MOVE_MS = 100;
+const REVERSAL_PX = 100;
 // What answers a click by itself, without a change in the document.
 const ANSWERS = "input:not([type=button],[type=submit],[type=reset],[type=image]),select,textarea,option,label,video,audio,iframe,[contenteditable]";
 
@@ -16,7 +17,7 @@ let chain: { n: number; at: number; when: number; x: number; y: number; place: P
 let ending: ReturnType<typeof setTimeout>;
 
 const endChain = (): void => {
-  if (chain && chain.n >= RAGE_N) door.track("Rage Clicked", { ...chain.place, click_n: chain.n }, chain.when);
+  if (chain && chain.n >= RAGE_N) door.track_("Rage Clicked", { ...chain.place, click_n: chain.n }, chain.when);
   chain = undefined;
 };
 
@@ -27,7 +28,7 @@ const chainUp = (place: Properties, event: MouseEvent): void => {
   if (!isNext) endChain();
   chain = { n: (chain?.n || 0) + 1, at, when: Date.now(), x, y, place };
   clearTimeout(ending);
-  ending = setTimeout(door.safe(endChain), RAGE_MS);
+  ending = setTimeout(door.safe_(endChain), RAGE_MS);
 };
 
 // --- dead: nothing has answered
@@ -54,27 +55,48 @@ const wait = (place: Properties, event: MouseEvent): void => {
   for (const each of path) if (each instanceof ShadowRoot) watcher.observe(each, seen);
   const at = event.timeStamp;
   const when = Date.now();
-  const timer = setTimeout(door.safe(() => {
+  const timer = setTimeout(door.safe_(() => {
     waiting = waiting.filter((each) => each.timer !== timer);
     if (!waiting.length) watcher.disconnect();
-    door.track("Dead Clicked", { ...place, delay_ms: Math.round(performance.now() - at) }, when);
+    door.track_("Dead Clicked", { ...place, delay_ms: Math.round(performance.now() - at) }, when);
   }), DEAD_MS - (performance.now() - at));
   waiting.push({ at, place, timer });
 };
 
-door.on("click", (place?: Properties, event?: MouseEvent) => {
+door.on_("click", (place?: Properties, event?: MouseEvent) => {
   if (!place || !event || place.capture !== "both") return;
   chainUp(place, event);
   wait(place, event);
 });
-door.on("leave", () => {
+// --- back and forth: changes of the scroll direction on this page view
+
+let reversals = 0;
+let direction = 0;
+let turn = scrollY;
+
+door.listen_(document, "scroll", (event) => {
+  if (event.target !== document) return;
+  const moved = scrollY - turn;
+  if (moved * direction > 0) turn = scrollY;
+  else if (Math.abs(moved) >= REVERSAL_PX) {
+    if (direction) reversals++;
+    direction = Math.sign(moved);
+    turn = scrollY;
+  }
+});
+door.on_("view", () => {
+  reversals = direction = 0;
+  turn = scrollY;
+});
+door.on_("leave", (scroll: Properties) => {
+  scroll.scroll_reversals = reversals;
   endChain();
   answered(Infinity);
 });
-door.listen(window, "scroll", () => answered(MOVE_MS));
-door.listen(document, "selectionchange", () => answered(MOVE_MS));
+door.listen_(window, "scroll", () => answered(MOVE_MS));
+door.listen_(document, "selectionchange", () => answered(MOVE_MS));
 // A page that is slow to come leaves this one as it is, but has been asked for.
 const { navigation } = window as Window & { navigation?: EventTarget };
-if (navigation) door.listen(navigation, "navigate", () => answered(DEAD_MS));
+if (navigation) door.listen_(navigation, "navigate", () => answered(DEAD_MS));
 // A download or a new window takes the focus.
-door.listen(window, "blur", (event) => event.target === window && answered(DEAD_MS));
+door.listen_(window, "blur", (event) => event.target === window && answered(DEAD_MS));

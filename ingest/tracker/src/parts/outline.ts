@@ -11,13 +11,13 @@ const ON_THIS_PAGE = new Set<string>();
 const band = (): string => (innerWidth < 768 ? "mobile" : innerWidth < 1024 ? "tablet" : "desktop");
 
 const outline = (): void => {
-  const name = [door.release || "", band(), location.pathname].join(" ");
+  const name = [door.data_.release || "", band(), location.pathname].join(" ");
   const day = new Date().toISOString().slice(0, 10);
-  const [kept, ...seen] = (door.read("outlined") || "").split("\n");
+  const [kept, ...seen] = (door.read_("outlined") || "").split("\n");
   const today = kept === day ? seen : [];
   if (ON_THIS_PAGE.has(name) || today.includes(name)) return;
   ON_THIS_PAGE.add(name);
-  const isKept = door.write("outlined", [day, ...today.slice(-200), name].join("\n"));
+  const isKept = door.write_("outlined", [day, ...today.slice(-200), name].join("\n"));
   // A device that remembers nothing would outline each page each time.
   if (!isKept && Math.random() > UNKEPT_SHARE) return;
   const boxes = [];
@@ -25,19 +25,19 @@ const outline = (): void => {
     const box = element.getBoundingClientRect();
     if (box.width < 4 || box.height < 4) continue;
     const [x, y, w, h] = [box.left + scrollX, box.top + scrollY, box.width, box.height].map(Math.round);
-    boxes.push({ selector: door.selectorOf(element), x, y, w, h });
+    boxes.push({ selector: door.selectorOf_(element), x, y, w, h });
     if (boxes.length === MOST_BOXES) break;
   }
-  door.track("Page Outlined", { boxes, viewport_band: band() });
+  door.track_("Page Outlined", { boxes, viewport_band: band() });
 };
 
 let calm: ReturnType<typeof setTimeout>;
 
 const soon = (): void => {
   clearTimeout(calm);
-  calm = setTimeout(door.safe(() => document.visibilityState === "visible" && outline()), CALM_MS);
+  calm = setTimeout(door.safe_(() => document.visibilityState === "visible" && outline()), CALM_MS);
 };
 
-door.on("view", soon);
+door.on_("view", soon);
 if (document.readyState === "complete") soon();
-else door.listen(window, "load", soon);
+else door.listen_(window, "load", soon);

@@ -120,9 +120,9 @@ const ask = (survey: Definition): Promise<End> =>
       if (scale) rows.push([survey.kind, survey.question, +given.get("score")!]);
       else if (text("text")) rows.push(["text", survey.question, text("text")]);
       if (survey.comment && text("comment")) rows.push(["comment", survey.comment, text("comment")]);
-      const submission_id = door.newId();
+      const submission_id = door.newId_();
       rows.forEach(([question_id, question, answer]) =>
-        door.track("Survey Answered", { ...about, submission_id, question_id, question, answer, completed: true }));
+        door.track_("Survey Answered", { ...about, submission_id, question_id, question, answer, completed: true }));
       const isInside = document.activeElement === host;
       form.replaceChildren(make("p", { role: "status" }, texts.thanks), shut);
       if (isInside) form.focus();
@@ -132,7 +132,7 @@ const ask = (survey: Definition): Promise<End> =>
     document.body.append(host);
     // Who is typing goes on typing.
     if (!isTyping) form.focus({ preventScroll: true });
-    door.track("Survey Shown", about);
+    door.track_("Survey Shown", about);
   });
 
 const matches = (glob: string): boolean =>
@@ -146,10 +146,10 @@ const moment = ({ event, page }: NonNullable<Definition["trigger"]>): Promise<vo
     const look = (): void => {
       if (!page || matches(page)) done();
     };
-    if (event) door.on("track", (name: string, _: Properties) => name === event && look());
+    if (event) door.on_("track", (name: string, _: Properties) => name === event && look());
     else {
       look();
-      door.on("view", look);
+      door.on_("view", look);
     }
   });
 
@@ -158,9 +158,9 @@ door.survey = async (given): Promise<End> => {
   if (!survey?.id || !survey.question || !(survey.kind in SCALES || survey.kind === "text")) return "not shown";
   await moment(survey.trigger || {});
   await pause(survey.trigger?.delay_ms || 0);
-  const last = +(door.read("surveyed") || 0);
+  const last = +(door.read_("surveyed") || 0);
   const isTooSoon = Date.now() - last < (survey.cooldown_days ?? 30) * DAY_MS;
   // Who cannot be remembered would be asked again and again.
-  if (isTooSoon || document.getElementById(HOST_ID) || !door.write("surveyed", "" + Date.now())) return "not shown";
+  if (isTooSoon || document.getElementById(HOST_ID) || !door.write_("surveyed", "" + Date.now())) return "not shown";
   return ask(survey);
 };

@@ -16,17 +16,17 @@ const place = (text: string): number => {
 /** The variant by weight. A device without an id gets the first, and takes no part: it could not stay with another. */
 door.variant = (name, weights) => {
   const entries = Object.entries(weights).filter(([, weight]) => weight > 0);
-  const id = door.anonymousId();
+  const id = door.anonymousId_();
   if (!id || !entries.length) return entries[0]?.[0] ?? "";
   const total = entries.reduce((sum, [, weight]) => sum + weight, 0);
   let rest = place(name + "\n" + id) * total;
   const [variant] = entries.find(([, weight]) => (rest -= weight) < 0) || entries[entries.length - 1]!;
   if (!viewed.has(name)) {
     viewed.add(name);
-    door.track("Experiment Viewed", { experiment: name, variant });
+    door.track_("Experiment Viewed", { experiment: name, variant });
   }
   return variant;
 };
-door.on("view", () => {
+door.on_("view", () => {
   viewed = new Set();
 });

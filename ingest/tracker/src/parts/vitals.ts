@@ -17,7 +17,7 @@ type Entry = PerformanceEntry & { value: number; hadRecentInput: boolean; intera
 
 const observe = (type: string, take: (entry: Entry) => void, more = {}): PerformanceObserver | undefined => {
   if (!PerformanceObserver.supportedEntryTypes?.includes(type)) return undefined;
-  const observer = new PerformanceObserver((list) => (list.getEntries() as Entry[]).forEach(door.safe(take)));
+  const observer = new PerformanceObserver((list) => (list.getEntries() as Entry[]).forEach(door.safe_(take)));
   observer.observe({ type, buffered: true, ...more });
   observers.push([observer, take]);
   return observer;
@@ -48,7 +48,7 @@ observe("event", interacted, { durationThreshold: 40 });
 observe("first-input", interacted);
 
 let isTold = false;
-door.on("leave", () => {
+door.on_("leave", () => {
   // A page that was loaded in the background was never waited for; a route is not a load.
   if (isTold) return;
   isTold = true;
@@ -58,7 +58,7 @@ door.on("leave", () => {
   });
   for (const [metric, value] of Object.entries(values)) {
     const [good, poor] = BOUNDS[metric]!;
-    door.track("Web Vital", {
+    door.track_("Web Vital", {
       metric,
       value: Math.round(value * 1e4) / 1e4,
       rating: value <= good ? "good" : value <= poor ? "needs-improvement" : "poor",
