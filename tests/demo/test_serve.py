@@ -138,6 +138,7 @@ def buy(page: Page, shop: str) -> None:
     page.goto(shop)
     page.click("#menu a >> text=Lamps")
     page.click(".card >> text=Arc Lamp")
+    page.wait_for_url("**/product/arc-lamp")  # and until all parts of the tracker have come
     page.click("button.zoom")
     page.wait_for_timeout(2700)  # until it is plain that nothing happened
     page.mouse.wheel(0, 1500)
@@ -148,6 +149,7 @@ def buy(page: Page, shop: str) -> None:
     page.select_option("#quantity", "2")
     page.click("#add")
     page.click("a.basket")
+    page.wait_for_selector("#subtotal:not(:empty)")  # the script of the page fills it
     assert page.text_content("#subtotal") == "€298.85"
     page.click("#checkout")
     page.wait_for_url("**/checkout")
@@ -218,7 +220,7 @@ def served(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path, int]]:
     words = command("demo", "--serve", "--home", str(home), "--port", str(port))
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        until(lambda: (listens(port) and listens(port + 1)) or process.poll() is not None)
+        until(lambda: (listens(port) and listens(port + 1)) or process.poll() is not None, seconds=120)
         yield process, home, port
     finally:
         if process.poll() is None:

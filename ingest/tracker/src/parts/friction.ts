@@ -45,7 +45,11 @@ const answered = (longest: number): void => {
   if (!waiting.length) watcher.disconnect();
 };
 
-const watcher = new MutationObserver(() => answered(DEAD_MS));
+/** A part of ours that was loaded meanwhile is no answer. */
+const isOurs = ({ addedNodes }: MutationRecord): boolean =>
+  addedNodes.length > 0 && [...addedNodes].every((node) => /\/footfall\.\w+\.js$/.test((node as HTMLScriptElement).src));
+
+const watcher = new MutationObserver((records) => records.every(isOurs) || answered(DEAD_MS));
 const seen = { subtree: true, childList: true, attributes: true, characterData: true };
 
 const wait = (place: Properties, event: MouseEvent): void => {
