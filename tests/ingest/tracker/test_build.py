@@ -57,7 +57,7 @@ def test_it_depends_on_nothing_and_does_nothing_that_a_policy_forbids() -> None:
 
 
 def test_the_version_is_that_of_footfall() -> None:
-    front = (TRACKER.parents[1] / "footfall.py").read_text(encoding="utf-8")
+    front = (TRACKER.parents[1] / "steps.py").read_text(encoding="utf-8")
     version = json.loads((TRACKER / "package.json").read_text())["version"]
     assert f'__version__ = "{version}"' in front
     assert f'"{version}"' in (BUILT / "footfall.js").read_text(encoding="utf-8")
