@@ -346,8 +346,22 @@ def sql(
 
 
 @app.command()
-def doctor(home: Home = HOME) -> None:
+def doctor(
+    home: Home = HOME,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set damaged files aside and read again what they held.")
+    ] = False,
+) -> None:
     """Check what footfall needs here, and say what to do about what is wrong."""
+    if repair:
+        from repair import repair as mend
+
+        is_whole = True
+        for said in mend(home, steps.load_settings(home), now=steps.now(), bar=_bar):
+            typer.echo(said)
+            is_whole = False
+        if is_whole:
+            typer.echo("There is nothing to repair.")
     failed_n = 0
     for name, check in _checks(home):
         try:
@@ -958,12 +972,17 @@ def _check_disk(home: Path) -> str:
 
 def _check_log(home: Path) -> str:
     from ingest.log import backlog
+    from repair import damaged_segments, describe
 
     folder = home / "log"
     if not folder.is_dir():
         return "nothing in it yet"
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Failure(f"{folder} cannot be written. Give its owner the right: chmod 700 {folder}")
+    damaged = damaged_segments(folder, bar=_bar)
+    if damaged:
+        found = "; ".join(describe(segment, chunks) for segment, chunks in damaged.items())
+        raise Failure(f"{found}. Save what can be read, and set it aside: footfall doctor --repair --home {home}")
     held = backlog(folder)
     since = f", the oldest of {held.oldest_at:%Y-%m-%d %H:%M} UTC" if held.oldest_at else ""
     return f"{held.segment_n} segments, {held.byte_n / 2**20:,.1f} MiB{since}"
@@ -971,6 +990,7 @@ def _check_log(home: Path) -> str:
 
 def _check_warehouse(home: Path) -> str:
     from ingest.log import segments
+    from repair import step_back
     from warehouse import open_warehouse
 
     path = home / "warehouse.duckdb"
@@ -981,8 +1001,11 @@ def _check_warehouse(home: Path) -> str:
         rows = warehouse.execute("select part, next_position from raw.positions where topic = 'log'")
         event_n = warehouse.value("select count(*) from raw.events")
         gap_n = warehouse.value("select count(*) from raw.gaps")
+        behind = step_back(warehouse, home)
     finally:
         warehouse.close()
+    if behind:
+        raise Failure(f"{behind} Land again what it lacks: footfall doctor --repair --home {home}")
     positions = dict(rows)
     waiting_n = 0
     for segment in segments(home / "log"):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-OURS = {"config", "warehouse", "steps", "ingest", "transforms", "report", "demo", "footfall", "__main__"}
+OURS = {"config", "warehouse", "steps", "repair", "ingest", "transforms", "report", "demo", "footfall", "__main__"}
 
 BUG = "This is a bug in footfall"
 WORTH_IT = 0.25  # share of the warehouse that is free and is then given back

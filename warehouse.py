@@ -18,11 +18,23 @@ import polars as pl
 
 SQL = Path(__file__).parent / "sql"
 SCHEMAS = {"1_raw": "raw", "2_core": "core", "3_marts": "marts", "4_meta": "meta"}
+HEADER_BYTES = 3 * 4096  # of DuckDB's file: without them it holds no data
 HEADERS = ("grain", "inputs", "surprising row", "reach")
 
 
 class WarehouseError(Exception):
     """The warehouse cannot be used as asked; the message says why and how to mend it."""
+
+
+class DamagedWal(WarehouseError):
+    """DuckDB refuses the write-ahead file `wal`: `why`. The file beside it may be whole."""
+
+    def __init__(self, wal: Path, why: str) -> None:
+        super().__init__(
+            f"The warehouse's write-ahead file {wal} is damaged ({why}). "
+            f"Set it aside and read again what it held: footfall doctor --repair --home {wal.parent}"
+        )
+        self.wal, self.why = wal, why
 
 
 @dataclass(frozen=True)
@@ -249,6 +261,7 @@ def open_warehouse(
     """Open (and create) the warehouse at `path`, None for one in memory.
 
     Another process may hold the file: waits up to `wait_s` seconds, then raises WarehouseError that names it.
+    Raises DamagedWal, and WarehouseError for a damaged file.
     """
     config: dict[str, str | bool | int | float | list[str]] = {
         "checkpoint_threshold": "1GB",
@@ -269,14 +282,32 @@ def open_warehouse(
         except duckdb.IOException as error:
             held = re.search(r"held in (.*?)(?: by user.*?)?\(PID (\d+)\)", str(error))
             if not held and "lock" not in str(error):
-                raise WarehouseError(f"The warehouse {path} cannot be opened: {error}") from error
+                if path and path.exists() and path.stat().st_size < HEADER_BYTES:
+                    # Whoever made it was killed before it could hold anything; nobody else has it open.
+                    path.unlink()
+                    continue
+                raise _damaged(path, error) from error
             if time.monotonic() >= deadline:
                 holder = f"{held[1].strip()} (process {held[2]})" if held else "another process"
                 raise WarehouseError(
                     f"The warehouse {path} is held by {holder}. Wait until it ends, or end it, then try again."
                 ) from error
             time.sleep(0.1)
+        except duckdb.Error as error:
+            # DuckDB has no class of its own for a checksum that is wrong.
+            raise _damaged(path, error) from error
     con.execute("set timezone = 'UTC'")
     warehouse = Warehouse(con, path)
     warehouse.create_tables()
     return warehouse
+
+
+def _damaged(path: Path | None, error: duckdb.Error) -> WarehouseError:
+    why = str(error).splitlines()[0].removeprefix("IO Error: ")
+    wal = path.with_name(path.name + ".wal") if path else None
+    if wal and wal.exists() and re.search(r"\bWAL\b", why):
+        return DamagedWal(wal, re.sub(r"^Failure while replaying WAL file .*?: ", "", why))
+    return WarehouseError(
+        f"The warehouse {path} cannot be opened: {why}. If the file is damaged, put a backup of it back, or move it "
+        "away and land again: that reads all that the log or Kafka still hold."
+    )

@@ -403,9 +403,14 @@ def backlog(folder: Path) -> Backlog:
     return Backlog(len(found), byte_n, oldest_at)
 
 
+def files(segment: Segment) -> list[Path]:
+    """The files of a segment, of which only the first is always there."""
+    return [segment.path, *_beside(segment.path), segment.path.with_suffix(".lock")]
+
+
 def remove(segment: Segment) -> None:
     """Unlink a segment with all its files. Only for one whose every event is safe elsewhere."""
-    for path in (segment.path, *_beside(segment.path), segment.path.with_suffix(".lock")):
+    for path in files(segment):
         path.unlink(missing_ok=True)
 
 

@@ -15,10 +15,10 @@ import pytest
 import warehouse
 
 ROOT = Path(__file__).parents[1]
-OURS = ("footfall", "config", "warehouse", "steps", "ingest", "transforms", "report", "demo", "stack")
-FOLDERS = {".ci", "ingest", "sql", "transforms", "dags", "report", "demo", "tests", "bench", "docs", "stack"}
+OURS = ("footfall", "config", "warehouse", "steps", "repair", "ingest", "transforms", "report", "demo", "stack")
+FOLDERS = {".ci", "ingest", "sql", "transforms", "dags", "report", "demo", "tests", "bench", "docs", "stack", "faults"}
 
-# Who may import what from footfall, beside itself; nobody imports footfall, dags, tests or bench.
+# Who may import what from footfall, beside itself; nobody imports footfall, dags, tests, bench or faults.
 ALLOWED = {
     "config": set(),
     "warehouse": set(),
@@ -28,7 +28,9 @@ ALLOWED = {
     "demo": set(),
     "stack": {"ingest"},
     "steps": {"config", "warehouse", "ingest", "transforms"},
-    "footfall": {"config", "warehouse", "steps", "ingest", "transforms", "report", "demo"},
+    "faults": {"stack"},
+    "repair": {"config", "warehouse", "steps", "ingest"},
+    "footfall": {"config", "warehouse", "steps", "repair", "ingest", "transforms", "report", "demo"},
     "dags": {"steps"},
 }
 CALM = {"sql", "polars", "duckdb", "httpx", "requests", "urllib"}  # what no DAG file does itself
@@ -58,7 +60,7 @@ def imported(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", ALLOWED)
 def test_data_moves_one_way_so_imports_do(name: str) -> None:
-    forbidden = {*OURS, "dags", "tests", "bench"} - ALLOWED[name] - {name}
+    forbidden = {*OURS, "dags", "tests", "bench", "faults"} - ALLOWED[name] - {name}
     for path in sources(name):
         wrong = forbidden & set(imported(path))
         assert not wrong, f"{path.relative_to(ROOT)} must not import {', '.join(sorted(wrong))}"
