@@ -22,7 +22,7 @@ install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --r
 install_self = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 endif
 
-.PHONY: help setup setup-dev setup-airflow readers tracker kafka demo test check format lint types sql-lint bench lock clean
+.PHONY: help setup setup-dev setup-airflow readers tracker kafka demo test check format lint types sql-lint bench faults lock clean
 
 help: ## say what can be typed
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ sql-lint: setup-dev
 
 bench: setup-dev ## measure, by hand: prints tables with their conditions
 	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python "$$each" || exit 1; done
+
+faults: setup-dev ## play every fault with many seeds and write the table in docs/faults.md (hours; ARGS="--share 0.1")
+	@$(BIN)/python -m faults $(ARGS)
 
 tracker: ## build the browser script anew; needed only by who changes it (Node.js 18 or later)
 	@cd ingest/tracker && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent check \

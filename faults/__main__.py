@@ -1,0 +1,145 @@
+"""The fault table: `make faults` plays every fault with many seeds and writes docs/faults.md.
+
+Run: python -m faults [NAME ...] [--share 0.1] [--jobs 2] [--folder DIR]
+
+Without names it plays all, each --share of its seeds, and the mutations; with names it plays only those, and
+writes no table. A failed seed keeps its folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+
+from rich.progress import track
+
+from faults.catalogue import FAULTS, Fault
+from faults.mutations import MUTATIONS, Mutation, first_red
+from faults.play import play
+from faults.stage import HERE, Result
+
+PAGE = HERE / "docs" / "faults.md"
+BEGIN, END = "<!-- made by make faults -->\n", "<!-- end -->\n"
+LIBRARIES = ("duckdb", "granian", "kafka-python", "polars")
+
+COLUMNS = (
+    "",
+    "fault",
+    "N",
+    "events acknowledged",
+    "lost",
+    "doubled",
+    "other breaches",
+    "at most, at 95 %",
+    "recovery, median (max)",
+)
+
+Job = TypeVar("Job")
+Done = TypeVar("Done")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m faults")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join([*FAULTS, *MUTATIONS])}")
+    parser.add_argument("--share", type=float, default=1.0, help="of each fault's seeds; at least one is played")
+    parser.add_argument("--jobs", type=int, default=2, help="so many at a time")
+    parser.add_argument("--folder", type=Path, help="where to play; a temporary one by default")
+    given = parser.parse_args()
+    unknown = set(given.names) - FAULTS.keys() - MUTATIONS.keys()
+    if unknown:
+        sys.exit(f"There is no fault {', '.join(sorted(unknown))}.")
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="footfall-faults-"))
+    faults = [fault for name, fault in FAULTS.items() if not given.names or name in given.names]
+    mutations = [each for name, each in MUTATIONS.items() if not given.names or name in given.names]
+
+    def play_one(job: tuple[Fault, int]) -> Result:
+        fault, seed = job
+        place = folder / f"{fault.name}-{seed}"
+        result = play(fault, seed, place)
+        if result.is_good:
+            shutil.rmtree(place)
+        else:
+            print(f"{place}: {result}", file=sys.stderr)
+        return result
+
+    def mutate_one(mutation: Mutation) -> tuple[int, Result] | None:
+        place = folder / f"mutation-{mutation.fault}-{mutations.index(mutation)}"
+        red = first_red(mutation, place)
+        shutil.rmtree(place)
+        return red
+
+    jobs = [(fault, seed) for fault in faults for seed in range(1, max(1, round(fault.seeds * given.share)) + 1)]
+    results = list(zip(jobs, _all(play_one, jobs, given.jobs, "Faults"), strict=True))
+    reds = dict(zip(mutations, _all(mutate_one, mutations, given.jobs, "Mutations"), strict=True))
+    rows = [_row(fault, [result for (each, _), result in results if each is fault]) for fault in faults]
+    table = "\n".join(
+        (
+            f"Commit {_commit()}, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, "
+            + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+            + f", {platform.system()} {platform.release()}, {given.jobs} seeds at a time.\n",
+            f"| {' | '.join(COLUMNS)} |",
+            "|" + "---|" * len(COLUMNS),
+            *rows,
+            "",
+            "| switched off | seen by | at seed | what is seen |",
+            "|---|---|---|---|",
+            *(_mutation_row(mutation, red) for mutation, red in reds.items()),
+            "",
+        )
+    )
+    print(table)
+    if not given.names:
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+        PAGE.write_text(before + BEGIN + "\n" + table + "\n" + END + rest.partition(END)[2], encoding="utf-8")
+    bad = [result for _, result in results if not result.is_good]
+    green = [mutation.about for mutation, red in reds.items() if red is None]
+    if bad or green:
+        sys.exit(f"{len(bad)} seeds broke a promise; not seen when switched off: {', '.join(green) or 'none'}.")
+
+
+def _all(work: Callable[[Job], Done], jobs: Iterable[Job], at_a_time: int, title: str) -> list[Done]:
+    jobs = list(jobs)
+    with ThreadPoolExecutor(at_a_time) as pool:
+        return list(track(pool.map(work, jobs), title, total=len(jobs)))
+
+
+def _row(fault: Fault, results: list[Result]) -> str:
+    injected_n = sum(result.injected_n for result in results)
+    lost_n, doubled_n = sum(result.lost_n for result in results), sum(result.doubled_n for result in results)
+    bad_n = sum(bool(result.broken) for result in results)
+    times = [result.recovery_s for result in results]
+    bound = f"{3 / injected_n:.1%}" if injected_n and not (lost_n or doubled_n or bad_n) else "-"
+    return (
+        f"| {fault.number} | `{fault.name}`: {fault.about} | {injected_n} | {sum(r.acked_n for r in results):,} | "
+        f"{lost_n} | {doubled_n} | {bad_n} | {bound} | {statistics.median(times):.1f} s ({max(times):.1f} s) |"
+    )
+
+
+def _mutation_row(mutation: Mutation, red: tuple[int, Result] | None) -> str:
+    if red is None:
+        return f"| {mutation.about} | `{mutation.fault}` | - | **nothing** |"
+    seed, result = red
+    seen = [f"{result.lost_n} lost"] if result.lost_n else []
+    seen += [f"{result.doubled_n} doubled"] if result.doubled_n else []
+    seen += [result.broken[0][:150].replace("|", "/")] if result.broken else []
+    return f"| {mutation.about} | `{mutation.fault}` | {seed} | {'; '.join(seen)} |"
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Each protection switched off in a copy of the tree: the fault that it protects from must then be seen."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from faults.catalogue import FAULTS
+from faults.play import play
+from faults.stage import HERE, Result
+
+COPIED = ("*.py", "*.toml", "ingest", "transforms", "sql", "report", "demo")
+# The harness itself, or the edit, is at fault then, and not footfall.
+BROKEN_EDIT = re.compile(r"\b(SyntaxError|IndentationError|NameError|ImportError|ModuleNotFoundError|AttributeError)\b")
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`edits` are (file, text, what stands there instead); each text stands in its file once."""
+
+    about: str
+    fault: str
+    edits: tuple[tuple[str, str, str], ...]
+    seeds: int = 5
+
+
+MUTATIONS = {
+    "synchronous_off": Mutation(
+        "SQLite's `synchronous` off",
+        "power_cut_at_collector",
+        (("ingest/log.py", "pragma synchronous = full", "pragma synchronous = off"),),
+    ),
+    "synchronous_normal": Mutation(
+        "SQLite's `synchronous` normal",
+        "answers_before_sync",
+        (("ingest/log.py", "pragma synchronous = full", "pragma synchronous = normal"),),
+    ),
+    "answer_before_commit": Mutation(
+        "the answer waits for the commit",
+        "answers_before_sync",
+        (("ingest/receive.py", "await self._commit.store(", "self._commit.store("),),
+    ),
+    "compare_and_set": Mutation(
+        "compare-and-set on positions",
+        "overtaken_lander",
+        (("ingest/land.py", " and next_position = $start and not is_done", ""),),
+    ),
+    "dedup_in_a_batch": Mutation(
+        "duplicates inside a batch",
+        "repeating_clients",
+        (("ingest/land.py", "inner join firsts on ", "inner join firsts on false and "),),
+    ),
+    "dedup_by_hash": Mutation(
+        "duplicates of what landed before",
+        "rewound_lander",
+        (("ingest/land.py", "    kept.event_no <= $base and kept", "    false and kept"),),
+    ),
+    "rows_before_positions": Mutation(
+        "positions in the rows' transaction, but after it",
+        "killed_lander",
+        (
+            (
+                "ingest/land.py",
+                "        _check(landed, spans)\n",
+                "        _check(landed, spans)\n"
+                '        warehouse.execute("commit")\n        warehouse.execute("begin")\n',
+            ),
+        ),
+    ),
+    "unlink_before_checkpoint": Mutation(
+        "segments go after DuckDB's checkpoint",
+        "segments_released_before_checkpoint",
+        (("ingest/land.py", "    warehouse.checkpoint()\n", ""),),
+    ),
+    "chunk_checksum": Mutation(
+        "crc32c of chunks",
+        "flipped_chunk",
+        (("ingest/log.py", "crc32c.crc32c(body) != checksum", "False"),),
+    ),
+    "rollback": Mutation(
+        "ROLLBACK on error",
+        "poison_on_the_log",
+        (("warehouse.py", 'self.con.execute("rollback")', "pass"),),
+    ),
+    "rename": Mutation(
+        "a new file and one rename in publishing",
+        "killed_publisher",
+        (("transforms/publish.py", "    new.replace(bi)\n", "    bi.write_bytes(new.read_bytes())\n"),),
+    ),
+}
+
+
+def mutated(mutation: Mutation, folder: Path) -> Path:
+    """A copy of the tree in `folder` with the edits; raises ValueError where one does not apply."""
+    for pattern in COPIED:
+        for path in HERE.glob(pattern):
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, folder / path.name)
+    for name, old, new in mutation.edits:
+        text = (folder / name).read_text(encoding="utf-8")
+        if text.count(old) != 1:
+            raise ValueError(f"{name} holds {old!r} {text.count(old)} times, not once: write the mutation anew")
+        (folder / name).write_text(text.replace(old, new), encoding="utf-8")
+    return folder
+
+
+def first_red(mutation: Mutation, folder: Path) -> tuple[int, Result] | None:
+    """The first seed, and its result, that sees what is switched off; None when none does."""
+    tree = mutated(mutation, folder / "tree")
+    for seed in range(1, mutation.seeds + 1):
+        result = play(FAULTS[mutation.fault], seed, folder / f"seed-{seed}", root=tree)
+        wrong = [sentence for sentence in result.broken if BROKEN_EDIT.search(sentence)]
+        if wrong:
+            raise ValueError(f"the mutated tree does not run at all: {wrong[0]}")
+        if not result.is_good:
+            return seed, result
+    return None
