@@ -57,7 +57,7 @@ sql-lint: setup-dev
 bench: setup-dev ## measure, by hand: prints tables with their conditions
 	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python "$$each" || exit 1; done
 
-faults: setup-dev ## play every fault with many seeds and write the table in docs/faults.md (hours; ARGS="--share 0.1")
+faults: setup-dev kafka ## play every fault with many seeds and write the table in docs/faults.md (hours; ARGS="--share 0.1")
 	@$(BIN)/python -m faults $(ARGS)
 
 tracker: ## build the browser script anew; needed only by who changes it (Node.js 18 or later)

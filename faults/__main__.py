@@ -119,7 +119,7 @@ def _row(fault: Fault, results: list[Result]) -> str:
     lost_n, doubled_n = sum(result.lost_n for result in results), sum(result.doubled_n for result in results)
     bad_n = sum(bool(result.broken) for result in results)
     times = [result.recovery_s for result in results]
-    bound = f"{3 / injected_n:.1%}" if injected_n and not (lost_n or doubled_n or bad_n) else "-"
+    bound = f"{min(1.0, 3 / injected_n):.1%}" if injected_n and not (lost_n or doubled_n or bad_n) else "-"
     return (
         f"| {fault.number} | `{fault.name}`: {fault.about} | {injected_n} | {sum(r.acked_n for r in results):,} | "
         f"{lost_n} | {doubled_n} | {bad_n} | {bound} | {statistics.median(times):.1f} s ({max(times):.1f} s) |"

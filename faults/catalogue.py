@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from faults import collecting, landing, publishing, segments
+from faults import collecting, forwarding, landing, publishing, segments
 from faults.stage import Result, Stage
 
 
@@ -19,6 +19,10 @@ class Fault:
     @property
     def name(self) -> str:
         return self.play.__name__
+
+    @property
+    def needs_kafka(self) -> bool:
+        return self.play.__module__ == forwarding.__name__
 
     @property
     def number(self) -> str:
@@ -41,6 +45,7 @@ FAULTS = {
         Fault(collecting.killed_collector, 100),
         Fault(collecting.power_cut_at_collector, 100),
         Fault(collecting.answers_before_sync),
+        Fault(forwarding.stuck_producer),
         Fault(segments.flipped_chunk),
         Fault(segments.zeroed_page),
         Fault(segments.cut_segment),

@@ -74,6 +74,16 @@ MUTATIONS = {
         "segments_released_before_checkpoint",
         (("ingest/land.py", "    warehouse.checkpoint()\n", ""),),
     ),
+    "cursor_ahead": Mutation(
+        "the cursor waits for acknowledgements",
+        "stuck_producer",
+        (("ingest/forward.py", "while futures and futures[0][0].is_done:", "while futures:"),),
+    ),
+    "watchdog": Mutation(
+        "the forwarder's watchdog",
+        "stuck_producer",
+        (("ingest/forward.py", "if not window.futures or now < max(", "if True or now < max("),),
+    ),
     "chunk_checksum": Mutation(
         "crc32c of chunks",
         "flipped_chunk",

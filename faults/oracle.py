@@ -1,7 +1,7 @@
 """The judge: what was promised, from the ledger, against what is there. Imports nothing of footfall.
 
-Reads the raw tables with DuckDB, the log's segments with SQLite, and trusts no count that footfall keeps
-without counting itself.
+Reads the raw tables with DuckDB, the log's segments with SQLite and the topic with kafka-python, and trusts no
+count that footfall keeps without counting itself.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any
 
 import duckdb
 import zstandard
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
 
 from faults.load import hash_of
 
@@ -218,6 +220,50 @@ def judge_log(log: Path, ledger: Ledger) -> list[str]:
     missing = ledger.acked - ids
     if missing:
         wrong.append(f"acknowledged, but not on the log: {len(missing)}, such as {min(missing)}")
+    return wrong
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of the topic: its place on the log, as its headers say, and its value."""
+
+    place: tuple[str, int, int]
+    value: bytes | None
+
+
+def read_topic(bootstrap: str, topic: str) -> list[Record]:
+    """All records of a topic, partition by partition; none when there is no such topic, or no broker."""
+    try:
+        consumer = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="none", bootstrap_timeout_ms=5000)
+    except KafkaError:
+        return []
+    found = []
+    with closing(consumer):
+        parts = [TopicPartition(topic, each) for each in consumer.partitions_for_topic(topic) or ()]
+        if not parts:
+            return []
+        consumer.assign(parts)
+        consumer.seek_to_beginning()
+        ends = consumer.end_offsets(parts)
+        while any(consumer.position(part) < ends[part] for part in parts):
+            for some in consumer.poll(timeout_ms=200, max_records=50_000).values():
+                for record in some:
+                    head = dict(record.headers)
+                    place = head["segment"].decode(), int(head["sequence"]), int(head["index"])
+                    found.append(Record(place, record.value))
+    return found
+
+
+def judge_topic(records: list[Record], held: dict[tuple[str, int], list[bytes]]) -> list[str]:
+    """What is wrong with a topic into which all of the log was to go, each line as one record."""
+    lines = {(name, number, k): line for (name, number), some in held.items() for k, line in enumerate(some)}
+    wrong = []
+    missing = lines.keys() - {record.place for record in records}
+    if missing:
+        wrong.append(f"{len(missing)} lines of the log are not in the topic, such as {min(missing)}")
+    other = [record.place for record in records if lines.get(record.place) != record.value]
+    if other:
+        wrong.append(f"{len(other)} records are not what stands on the log, such as {min(other)}")
     return wrong
 
 

@@ -26,7 +26,7 @@ import zstandard
 
 from faults import power
 from faults.load import NAMES, hash_of
-from faults.oracle import Ledger, Verdict, judge, read_ledger
+from faults.oracle import Ledger, Verdict, chunks, judge, judge_topic, read_ledger, read_topic
 
 HERE = Path(__file__).parents[1]
 READY_SECONDS = 20
@@ -196,6 +196,15 @@ class Stage:
             (*self.broken, *verdict.broken),
             injected_n,
         )
+
+    def topic_result(self, bootstrap: str, topic: str, recovery_s: float) -> Result:
+        """The oracle's word on a topic that should hold all of the log."""
+        held = chunks(self.home / "log")
+        records = read_topic(bootstrap, topic)
+        self.broken += judge_topic(records, held)
+        line_n = sum(map(len, held.values()))
+        lost_n = line_n - len({record.place for record in records})
+        return Result(line_n, line_n, lost_n, 0, recovery_s, tuple(self.broken))
 
     # --- a log without a collector ------------------------------------------------------------------------
 

@@ -1,0 +1,212 @@
+"""Faults on the way through Kafka: broker and forwarder killed, a broker that is away or hangs, a stuck producer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+from faults.oracle import chunks, judge_topic, read_topic
+from faults.stage import Failed, Result, Stage
+from stack.broker import Broker
+
+TOPIC = "footfall.events"
+DRAIN_SECONDS = 90
+READY_BYTES = 50 << 20
+
+
+@contextmanager
+def _broker(stage: Stage, *, is_started: bool = True) -> Iterator[Broker]:
+    """A broker of this seed's own, and a home that knows it."""
+    broker = Broker(stage.folder / "broker", memory_mb=256)
+    stage.env |= {"FOOTFALL_KAFKA__BOOTSTRAP": broker.bootstrap, "FOOTFALL_KAFKA__TOPIC": TOPIC}
+    try:
+        if is_started:
+            broker.start()
+        yield broker
+    finally:
+        broker.kill()
+
+
+def killed_broker(stage: Stage) -> Result:
+    """A2: kill -9 of the broker in a burst, back after 6 s: delivery goes on within 10 s."""
+    with _broker(stage) as broker:
+        collector, _ = stage.collect()
+        forwarder = stage.start("forward")
+        load = stage.load("--rate", "100", "--seconds", "4")
+        time.sleep(1 + stage.rng.random() * 3)
+        broker.kill()
+        time.sleep(6)
+        broker.start()
+        up = time.monotonic()
+        load.wait(60)
+        sent = len(read_topic(broker.bootstrap, TOPIC))
+        _until(lambda: len(read_topic(broker.bootstrap, TOPIC)) > sent or _is_drained(stage, broker))
+        recovery_s = time.monotonic() - up
+        stage.end(collector)
+        return _landed(stage, broker, forwarder, recovery_s)
+
+
+def killed_forwarder(stage: Stage) -> Result:
+    """A2: kill -9 of the forwarder at random, also between an acknowledgement and the cursor: resends are removed."""
+    with _broker(stage) as broker:
+        collector, _ = stage.collect()
+        load = stage.load("--rate", "100", "--seconds", "4")
+        kill_n = 3
+        for _ in range(kill_n):
+            forwarder = stage.start("forward")
+            _until(lambda: (stage.home / "log" / "forward.lock").exists())
+            time.sleep(0.5 + stage.rng.random() * 2)
+            stage.kill(forwarder)
+        load.wait(60)
+        stage.end(collector)
+        began = time.monotonic()
+        forwarder = stage.start("forward")
+        _until(lambda: _is_drained(stage, broker))
+        return _landed(stage, broker, forwarder, time.monotonic() - began, kill_n)
+
+
+def long_outage(stage: Stage, seconds: float = 20) -> Result:
+    """A3: the broker is away for 20 s at 250 requests a second: collector and forwarder take no notice."""
+    with _broker(stage) as broker:
+        collector, _ = stage.collect()
+        forwarder = stage.start("forward")
+        load = stage.load("--rate", "250", "--seconds", str(seconds + 4))
+        time.sleep(2)
+        before = [_rss(each) for each in (collector, forwarder)]
+        broker.kill()
+        time.sleep(seconds)
+        grown = [_rss(each) - old for each, old in zip((collector, forwarder), before, strict=True)]
+        with urlopen(f"{stage.url}/ready", timeout=10) as answer:
+            said = answer.read().decode()
+        stage.check("Kafka" in said or "behind" in said, f"/ready does not say that Kafka is away: {said}")
+        broker.start()
+        up = time.monotonic()
+        load.wait(120)
+        _until(lambda: _is_drained(stage, broker))
+        recovery_s = time.monotonic() - up
+        stage.check(max(grown) < READY_BYTES, f"collector and forwarder grew by {[each >> 20 for each in grown]} MiB")
+        ledger = stage.ledger()
+        stage.check(ledger.refused_n + ledger.cut_off_n == 0, "the collector did not answer all with 2xx")
+        stage.end(collector)
+        return _landed(stage, broker, forwarder, recovery_s)
+
+
+def broker_comes_late(stage: Stage) -> Result:
+    """A4: there is no broker when collector and forwarder start: events are accepted, and go out later."""
+    with _broker(stage, is_started=False) as broker:
+        forwarder = stage.start("forward")
+        collector, _ = stage.collect()
+        load = stage.load("--rate", "100", "--seconds", "1")
+        load.wait(60)
+        ledger = stage.ledger()
+        stage.check(ledger.acked == ledger.sent.keys(), "not all was acknowledged without a broker")
+        broker.start()
+        up = time.monotonic()
+        _until(lambda: _is_drained(stage, broker))
+        recovery_s = time.monotonic() - up
+        stage.end(collector)
+        return _landed(stage, broker, forwarder, recovery_s)
+
+
+STUCK = """
+    import json, sys, threading, time
+    from datetime import UTC, datetime
+    from pathlib import Path
+    from kafka import KafkaProducer
+    from ingest import forward
+
+    made = []
+
+    class Kept(KafkaProducer):
+        def __init__(self, **given):
+            super().__init__(**given)
+            made.append(self)
+
+    forward.KafkaProducer = Kept
+    given = json.loads(sys.argv[1])
+    one = forward.Forwarder(
+        Path(given["log"]),
+        client={"bootstrap_servers": [given["bootstrap"]], "security_protocol": "PLAINTEXT"},
+        topic=given["topic"],
+        clock=lambda: datetime.now(UTC),
+        tuning=forward.Tuning(stuck_s=1, probe_s=0.2, retry_s=0.2, in_flight_bytes=50_000),
+    )
+    stop = threading.Event()
+
+    def wedge():
+        while not one.done.record_n:
+            time.sleep(0.01)
+        # What was seen of kafka-python after it gave a batch up: its thread lives, and sends nothing.
+        made[0]._sender.run_once = lambda: time.sleep(0.02)
+        time.sleep(given["seconds"])
+        stop.set()
+
+    threading.Thread(target=wedge, daemon=True).start()
+    one.run(stop)
+"""
+
+
+def stuck_producer(stage: Stage) -> Result:
+    """A3: kafka-python sends nothing any more and says nothing: the forwarder notices, and begins anew."""
+    with _broker(stage) as broker:
+        stage.write_log(3, 20, 25)
+        given = {
+            "log": str(stage.home / "log"),
+            "bootstrap": broker.bootstrap,
+            "topic": TOPIC,
+            "seconds": 10 + stage.rng.random(),
+        }
+        began = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", textwrap.dedent(STUCK), json.dumps(given)],
+            cwd=stage.root,
+            env={**os.environ, "PYTHONPATH": str(stage.root)},
+            timeout=90,
+            capture_output=True,
+        )
+        stage.check(_is_drained(stage, broker), "what the stuck producer held never arrived")
+        return stage.topic_result(broker.bootstrap, TOPIC, time.monotonic() - began)
+
+
+def _landed(
+    stage: Stage, broker: Broker, forwarder: subprocess.Popen[bytes], recovery_s: float, injected_n: int = 1
+) -> Result:
+    """Wait until all is in the topic, end the forwarder, land from Kafka, and let the oracle judge both."""
+    _until(lambda: _is_drained(stage, broker))
+    stage.end(forwarder)
+    ledger = stage.ledger()
+    stage.broken += judge_topic(read_topic(broker.bootstrap, TOPIC), chunks(stage.home / "log"))
+    stage.run("land", "--from", "kafka")
+    return stage.result(ledger, recovery_s, injected_n)
+
+
+def _is_drained(stage: Stage, broker: Broker) -> bool:
+    """Whether each line of the log is in the topic."""
+    wanted = {
+        (name, number, k) for (name, number), lines in chunks(stage.home / "log").items() for k in range(len(lines))
+    }
+    return wanted <= {record.place for record in read_topic(broker.bootstrap, TOPIC)}
+
+
+def _until(what: Callable[[], object]) -> None:
+    end = time.monotonic() + DRAIN_SECONDS
+    while not what():
+        if time.monotonic() > end:
+            raise Failed("it did not come to that in time")
+        time.sleep(0.1)
+
+
+def _rss(process: subprocess.Popen[bytes]) -> int:
+    """Resident bytes of a process and its children."""
+    pids = [process.pid]
+    for task in Path(f"/proc/{process.pid}/task").iterdir():
+        pids += map(int, (task / "children").read_text().split())
+    return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") for pid in pids)
