@@ -21,10 +21,10 @@ from typing import Any, Final
 import msgspec
 from crc32c import crc32c
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, MessageSizeTooLargeError
 
 from ingest import log
-from ingest.broker import BrokerError, find_topic, make_topic, reach, refuse_old
+from ingest.broker import BATCH_BYTES, BrokerError, find_topic, make_topic, reach, refuse_old
 from ingest.cursor import LOCK, Hold, Place, Status, load_cursor
 from ingest.event import Reason, Rejection, encode, keep, write_time
 
@@ -123,6 +123,7 @@ class Forwarder:
         """Forward until `stop` is set, then await for some seconds what is under way; or, with `drain`, until
         all that the log holds is acknowledged. What keeps Kafka away is said, and it is tried again.
         """
+        failed_n, moved_to = 0, 0
         try:
             while not stop.is_set():
                 try:
@@ -130,7 +131,7 @@ class Forwarder:
                 except BrokerError as error:
                     self._tell(str(error))
                     self._keep_house()
-                    stop.wait(self._tuning.retry_s)
+                    self._pause(stop, self._tuning.retry_s)
                     continue
                 try:
                     if self._send_all(producer, stop, drain=drain):
@@ -138,8 +139,12 @@ class Forwarder:
                 except _Broken as broken:
                     self._tell(str(broken))
                     self.done.rebuilt_n += 1
+                    failed_n = failed_n + 1 if self.done.record_n == moved_to else 0
+                    moved_to = self.done.record_n
                 finally:
                     self._drop(producer)
+                # A record that is refused again and again must not flood the topic with its neighbours.
+                self._pause(stop, self._tuning.retry_s * min(2**failed_n - 1, 30))
         finally:
             self._listed_at = -float("inf")
             self._list()
@@ -147,6 +152,11 @@ class Forwarder:
             self._state()
             self._hold.release()
         return self.done
+
+    def _pause(self, stop: Flag, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not stop.wait(min(left, 1)):
+            self._keep_house()
 
     # --- the producer -------------------------------------------------------------------------------------
 
@@ -461,6 +471,13 @@ class Forwarder:
         self._problem = problem
 
 
+def _refusal(error: KafkaError) -> str:
+    mend = "It is sent again."
+    if isinstance(error, MessageSizeTooLargeError):
+        mend = f"Raise max.message.bytes of the topic to {BATCH_BYTES}; it is sent again until then."
+    return f"Kafka refused a record ({type(error).__name__}: {str(error)[:200]}). {mend}"
+
+
 class _Broken(Exception):
     """The producer is of no use any more; the message is for people."""
 
@@ -531,7 +548,7 @@ class _Window:
         while futures and futures[0][0].is_done:
             future, cost = futures[0]
             if future.failed():
-                raise _Broken(f"Kafka refused a record ({future.exception}). It is sent again.")
+                raise _Broken(_refusal(future.exception))
             futures.popleft()
             self.cost -= cost
             self._acked_n += 1

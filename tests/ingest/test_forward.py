@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from ingest import forward, log
 from ingest.cursor import CursorError, load_cursor, load_status
@@ -166,8 +168,6 @@ def test_the_topic_is_made_with_settings_that_fit(folder: Path, topic: str, brok
     said: list[str] = []
     drain(folder, broker, topic, partitions=3, say=said.append)
     assert said == [f"Made the topic {topic} with 3 partitions."]
-    from kafka.admin import ConfigResource, ConfigResourceType
-
     admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
     (found,) = admin.describe_topics([topic])
     settings = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
@@ -335,6 +335,22 @@ def test_a_line_too_large_for_a_record_is_set_aside_by_name(folder: Path, topic:
     said = json.loads(found[1].value)
     assert (said["reason"], said["source"], found[1].key) == ("oversize_record", "web", None)
     assert len(said["bytes"]) < 100_000
+
+
+def test_a_topic_that_takes_less_holds_the_cursor_and_says_so(folder: Path, topic: str, broker: Broker) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    small = {"num_partitions": 1, "replication_factor": 1, "configs": {"max.message.bytes": "20000"}}
+    admin.create_topics({topic: small}, wait_for_metadata=True)
+    noise = random.Random(1).randbytes(60_000).hex()
+    write(folder, [event(0)], [event(1, title=noise)], [event(2)])
+    with running(folder, broker, topic) as one:
+        until(lambda: any("Raise max.message.bytes of the topic" in each for each in one.said))
+        until(lambda: one.forwarder.done.rebuilt_n > 1)
+        assert one.forwarder.done.record_n == 1
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": "1048576"})])
+        until(lambda: one.forwarder.done.record_n == 3)
+    admin.close()
+    assert {place(each): each.value for each in records(broker, topic)} == places(folder)
 
 
 def test_what_the_log_lost_is_said_in_the_topic(folder: Path, topic: str, broker: Broker) -> None:
