@@ -36,7 +36,7 @@ class Fault:
     @property
     def _words(self) -> tuple[str, str]:
         number, about = (self.play.__doc__ or "").split(": ", 1)
-        return number, " ".join(about.split())
+        return number, " ".join(about.partition("\n\n")[0].split())
 
 
 FAULTS = {

@@ -83,7 +83,8 @@ class Ledger:
     # Bytes on the log that are no event at all.
     poison: list[bytes] = field(default_factory=list)
     refused_n: int = 0
-    cut_off_n: int = 0
+    # When each request without an answer was found cut off.
+    cut_off_at: list[float] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
 
     def add(self, other: Ledger) -> None:
@@ -127,7 +128,7 @@ def read_ledger(path: Path) -> Ledger:
             ledger.acked.update(ids)
             ledger.latencies.append(heard_at - sent_at)
         elif status == 0:
-            ledger.cut_off_n += 1
+            ledger.cut_off_at.append(heard_at)
         elif status > 0:
             ledger.refused_n += 1
     return ledger
