@@ -68,6 +68,7 @@ MUTATIONS = {
                 '        warehouse.execute("commit")\n        warehouse.execute("begin")\n',
             ),
         ),
+        seeds=10,
     ),
     "unlink_before_checkpoint": Mutation(
         "segments go after DuckDB's checkpoint",
@@ -97,7 +98,16 @@ MUTATIONS = {
     "rename": Mutation(
         "a new file and one rename in publishing",
         "killed_publisher",
-        (("transforms/publish.py", "    new.replace(bi)\n", "    bi.write_bytes(new.read_bytes())\n"),),
+        (
+            (
+                "transforms/publish.py",
+                "    new.replace(bi)\n",
+                "    content = new.read_bytes()\n    new.unlink()\n"
+                '    with bi.open("wb", buffering=0) as file:\n'
+                "        for at in range(0, len(content), 4096):\n"
+                "            file.write(content[at : at + 4096])\n",
+            ),
+        ),
     ),
 }
 

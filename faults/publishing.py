@@ -23,8 +23,8 @@ def killed_publisher(stage: Stage) -> Result:
     kill_n = 0
     for turn in range(KILLS):
         _grow(stage, ledger)
-        # Of hundreds of writes; the last turn lies near the rename.
-        kinds = {"die_on": "rename", "die_at": 1} if turn == KILLS - 1 else {"die_at": stage.rng.randint(1, 150)}
+        # Of hundreds of writes; the last turn is the rename itself.
+        kinds = {"die_on": "rename", "die_at": 1} if turn == KILLS - 1 else {"die_at": stage.rng.randint(1, 400)}
         publisher = stage.start("publish", **stage.power.environment(**kinds))
         kill_n += publisher.wait(120) == -signal.SIGKILL
         _check_one_generation(stage)
