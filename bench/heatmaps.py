@@ -1,11 +1,11 @@
 """Heatmap cells of many clicks: the model beside ClickHouse (chdb), in one process, on the same clicks.
 
-    python bench/heatmaps.py [--clicks 20000000] [--days 30] [--pages 200] [--threads 2] [--runs 3]
+    python bench/heatmaps.py [--clicks 20000000] [--days 30] [--pages 200] [--threads 2] [--runs 5]
 
-Both start from what each would have stored: footfall from core.pointer and core.placements, ClickHouse from a
-MergeTree table of clicks in the order in which it reads them best, with their session on the row. Both write their
-cells to a table. ClickHouse is asked twice: for the formulas on raw coordinates, and for bins worked out beforehand,
-as footfall has them. chdb is no part of footfall: pip install chdb, in an environment made for it.
+Both start from the same narrow rows, with whole numbers for page, band, layer, kind and session: footfall from
+core.pointer, ClickHouse from a MergeTree table in the order in which it reads them best. Both put the same cells into a
+table in memory, with their texts (source, path, band, layer, kind), which ClickHouse keeps as LowCardinality. In turns,
+medians; the cells must be equal. chdb is no part of footfall: pip install chdb, in an environment made for it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import resource
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import duckdb
@@ -26,6 +28,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from transforms.heatmaps import count_cells
 from warehouse import Warehouse, open_warehouse
 
 try:
@@ -34,10 +37,11 @@ except ImportError:
     sys.exit("This measurement needs ClickHouse beside footfall: pip install chdb, in an environment made for it.")
 
 START = date(2026, 1, 5)
+HORIZON = datetime(2026, 1, 20)
 
 
 def make(warehouse: Warehouse, *, clicks: int, days: int, pages: int) -> None:
-    """Fill core.pages, core.pointer, core.placements: visits of eight clicks on a page's 40 elements."""
+    """Fill core.pages and core.pointer: visits of eight clicks on a page's 40 elements."""
     values = {"clicks": clicks, "days": days, "pages": pages, "start": START}
     warehouse.execute(
         "insert into core.pages select h, 'web', '/product/' || i "
@@ -74,7 +78,7 @@ def make(warehouse: Warehouse, *, clicks: int, days: int, pages: int) -> None:
         """
         insert into core.pointer by name
         select
-            event_no, date, cast(hash(page) >> 1 as bigint) as page_key,
+            event_no, date, cast(hash(page) >> 1 as bigint) as page_key, session_no, false as is_bot,
             case viewport_w when 390 then 0 when 820 then 1 else 2 end as viewport_band,
             0 as kind, cast(is_fixed as utinyint) as layer,
             least(page_x * 100 // viewport_w, 99) as x_bin, page_y // 16 as y_bin,
@@ -86,72 +90,77 @@ def make(warehouse: Warehouse, *, clicks: int, days: int, pages: int) -> None:
         """
     )
     warehouse.execute(
-        """
-        insert into core.placements by name
-        select
-            event_no, cast(date as timestamp) as event_at, date, 'web' as source, session_no as device_id,
-            session_no as person_id, 'device' as owner_rule, session_no, session_no as view_no, null as engaged_ms,
-            false as is_page, false as is_key, false as is_daily, false as is_bot
-        from made
-        order by event_no
-        """
-    )
-    warehouse.execute(
         "create or replace temp table touched_dates as "
         "select distinct date, cast(date + 1 as timestamp) as ends_at from made"
     )
     warehouse.checkpoint()
 
 
-def footfall(warehouse: Warehouse) -> int:
-    """The model's own query, into a table of its own."""
-    warehouse.execute("create or replace table cells as " + warehouse.query("marts.heatmap_cells"))
-    return int(warehouse.value("select count(*) from cells"))
+def footfall(warehouse: Warehouse) -> None:
+    """The model's own steps, into a table of its own."""
+    cells, height = count_cells(warehouse, HORIZON)
+    with warehouse.frames(counted_cells=cells):
+        query = warehouse.query("marts.heatmap_cells")
+        warehouse.execute("create or replace temp table cells as " + query, {"height": height})
 
 
 CELLS = """
-create or replace table cells engine = MergeTree order by (source, path, date) as
+create or replace table cells engine = Memory as
 select
-    source, path, date,
-    {band} as viewport_band,
-    {layer} as layer,
-    'click' as kind,
-    {x} as x_bin,
-    {y} as y_bin,
-    sum(weight) as event_n,
-    count() as raw_n,
-    uniqExact(session_no) as session_n
-from clicks
-where not is_bot
-group by source, path, date, viewport_band, layer, kind, x_bin, y_bin
+    g.source as source, g.path as path, c.date as date,
+    multiIf(c.viewport_band = 0, 'mobile', c.viewport_band = 1, 'tablet', 'desktop')::LowCardinality(String)
+        as viewport_band,
+    if(c.layer = 0, 'page', 'fixed')::LowCardinality(String) as layer,
+    multiIf(c.kind = 0, 'click', c.kind = 1, 'move', c.kind = 2, 'rage', 'dead')::LowCardinality(String) as kind,
+    toInt32(c.x_bin) as x_bin, c.y_bin as y_bin, c.event_n as event_n, c.raw_n as raw_n, c.session_n as session_n,
+    c.date < toDate('2026-01-20') as is_complete
+from (
+    select
+        date, page_key, viewport_band, layer, kind, x_bin, y_bin,
+        sum(weight) as event_n, count() as raw_n, {sessions} as session_n
+    from {samples}
+    group by date, page_key, viewport_band, layer, kind, x_bin, y_bin
+) as c
+inner join pages as g on c.page_key = g.page_key
 """
-FORMULAS = CELLS.format(
-    band="multiIf(viewport_w < 768, 'mobile', viewport_w < 1024, 'tablet', 'desktop')",
-    layer="if(is_fixed, 'fixed', 'page')",
-    x="toUInt8(least(floor(100 * page_x / viewport_w), 99))",
-    y="toInt32(floor(page_y / 16))",
-)
-BINS = CELLS.format(band="band", layer="layer_no", x="x", y="y")
+DISTINCT = CELLS.format(sessions="uniqExact(session_no)", samples="clicks where not is_bot")
+TWO_STEPS = CELLS.format(
+    sessions="count()",
+    samples="(select date, page_key, viewport_band, layer, kind, x_bin, y_bin, session_no, sum(weight) as weight, "
+    "count() as n from clicks where not is_bot group by all)",
+).replace("count() as raw_n", "sum(n) as raw_n")
 
 
 def load(session: clickhouse.Session, folder: Path, warehouse: Warehouse) -> None:
-    """The same clicks as a MergeTree table, by way of Parquet."""
-    parquet = folder / "clicks.parquet"
+    """The same rows as MergeTree tables, by way of Parquet."""
+    clicks, pages = folder / "clicks.parquet", folder / "pages.parquet"
     warehouse.execute(
-        "copy (select m.event_no, m.date, 'web' as source, '/product/' || m.page as path, m.is_fixed, m.viewport_w, "
-        "cast(m.page_x as integer) as page_x, cast(m.page_y as integer) as page_y, m.session_no, false as is_bot, "
-        "p.viewport_band as band, p.layer as layer_no, p.x_bin as x, p.y_bin as y, p.weight "
-        "from made as m inner join core.pointer as p on m.event_no = p.event_no) "
-        f"to '{parquet}' (format parquet)"
+        "copy (select date, page_key, viewport_band, layer, kind, x_bin, y_bin, weight, session_no, is_bot "
+        f"from core.pointer) to '{clicks}' (format parquet)"
+    )
+    warehouse.execute(f"copy core.pages to '{pages}' (format parquet)")
+    session.query(
+        "create table pages (page_key Int64, source LowCardinality(String), path LowCardinality(String)) "
+        "engine = MergeTree order by page_key"
     )
     session.query(
-        "create table clicks (event_no Int64, date Date, source LowCardinality(String), path LowCardinality(String), "
-        "is_fixed UInt8, viewport_w Int32, page_x Int32, page_y Int32, session_no Int64, is_bot UInt8, band UInt8, "
-        "layer_no UInt8, x UInt8, y Int32, weight Float64) engine = MergeTree order by (source, path, date)"
+        "create table clicks (date Date, page_key Int64, viewport_band UInt8, layer UInt8, kind UInt8, x_bin UInt8, "
+        "y_bin Int32, weight Float64, session_no Int64, is_bot UInt8) engine = MergeTree order by (date, page_key)"
     )
-    session.query(f"insert into clicks select * from file('{parquet}', Parquet)")
+    session.query(f"insert into pages select * from file('{pages}', Parquet)")
+    session.query(f"insert into clicks select * from file('{clicks}', Parquet)")
     session.query("optimize table clicks final")
-    parquet.unlink()
+    clicks.unlink()
+
+
+SUMS = """
+select
+    count(*), sum(event_n), sum(raw_n), sum(session_n), sum(session_n * session_n), sum(x_bin * session_n),
+    sum(y_bin * raw_n), sum(length(path) * session_n), sum(length(viewport_band) * session_n * x_bin),
+    sum(length(layer) * raw_n), count(distinct path), count(distinct date),
+    sum(case when is_complete then raw_n else 0 end)
+from cells
+"""
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
@@ -162,12 +171,13 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def main() -> None:
+    os.environ.setdefault("POLARS_MAX_THREADS", "2")
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--clicks", type=int, default=20_000_000)
     options.add_argument("--days", type=int, default=30)
     options.add_argument("--pages", type=int, default=200)
     options.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    options.add_argument("--runs", type=int, default=3)
+    options.add_argument("--runs", type=int, default=5)
     asked = options.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory() as name:
@@ -180,29 +190,33 @@ def main() -> None:
         session.query(f"set max_threads = {asked.threads}")
         load(session, folder, warehouse)
         contestants: dict[str, Callable[[], object]] = {
-            "footfall (the model's query)": lambda: footfall(warehouse),
-            "ClickHouse, formulas": lambda: session.query(FORMULAS),
-            "ClickHouse, bins worked out before": lambda: session.query(BINS),
+            "footfall (the model)": lambda: footfall(warehouse),
+            "ClickHouse, uniqExact": lambda: session.query(DISTINCT),
+            "ClickHouse, in two steps": lambda: session.query(TWO_STEPS),
         }
         seconds: dict[str, list[tuple[float, float]]] = {each: [] for each in contestants}
-        # One after the other, again and again: the machine's load falls on all alike.
-        for _ in range(asked.runs):
+        sums: dict[str, list[float]] = {}
+        # One after the other, again and again: the machine's load falls on all alike. The first round warms up.
+        for number in range(asked.runs + 1):
             for each, work in contestants.items():
-                seconds[each].append(timed(work))
-        ours = warehouse.execute("select count(*), sum(event_n), sum(raw_n), sum(session_n) from cells")[0]
-        session.query(FORMULAS)
-        theirs = str(
-            session.query("select count(), sum(event_n), sum(raw_n), sum(session_n) from cells", "CSV")
-        ).strip()
-        if [float(one) for one in theirs.split(",")] != [float(one) for one in ours]:
-            sys.exit(f"The two do not count the same: footfall {ours}, ClickHouse {theirs}.")
+                took = timed(work)
+                if number:
+                    seconds[each].append(took)
+                    continue
+                if work is contestants["footfall (the model)"]:
+                    sums[each] = [float(one) for one in warehouse.execute(SUMS)[0]]
+                else:
+                    sums[each] = [float(one) for one in str(session.query(SUMS, "CSV")).strip().split(",")]
+        if len({tuple(each) for each in sums.values()}) != 1:
+            sys.exit(f"They do not count the same: {sums}.")
+        ours = sums["footfall (the model)"]
         size = (folder / "warehouse.duckdb").stat().st_size
         warehouse.close()
     table = Table(title=f"Heatmap cells: {asked.clicks:,} clicks, {asked.days} days, {asked.pages} pages")
-    for column in ("", "best s", "all s", "clicks/s", "times footfall", "processor s", "times footfall"):
+    for column in ("", "median s", "all s", "clicks/s", "times footfall", "processor s", "times footfall"):
         table.add_column(column, justify="left" if not column else "right")
-    clock = {each: min(run[0] for run in runs) for each, runs in seconds.items()}
-    processor = {each: min(run[1] for run in runs) for each, runs in seconds.items()}
+    clock = {each: statistics.median(run[0] for run in runs) for each, runs in seconds.items()}
+    processor = {each: statistics.median(run[1] for run in runs) for each, runs in seconds.items()}
     own, own_processor = next(iter(clock.values())), next(iter(processor.values()))
     for each, runs in seconds.items():
         table.add_row(
@@ -216,9 +230,10 @@ def main() -> None:
         )
     console.print(table)
     console.print(
-        f"{ours[0]:,} cells, the same in both; {asked.threads} threads of {os.cpu_count()} cores, "
+        f"{ours[0]:,.0f} cells, the same in all; {asked.threads} threads of {os.cpu_count()} cores, "
         f"load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}, duckdb {duckdb.__version__}, "
-        f"ClickHouse {clickhouse_version()}, warehouse {size / 1e6:,.0f} MB"
+        f"ClickHouse {clickhouse_version()}, warehouse {size / 1e6:,.0f} MB, "
+        f"most memory held {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB"
     )
 
 

@@ -128,7 +128,13 @@ MODELS = (
         lambda d: (d.site, d.attribution),
         attribution.fill,
     ),
-    Model("samples", ("core.pages", "core.pointer", "core.scrolls"), ("events",), lambda _: None, samples.append),
+    Model(
+        "samples",
+        ("core.pages", "core.pointer", "core.scrolls"),
+        ("events", "placements"),
+        lambda _: None,
+        samples.append,
+    ),
     Model(
         "heatmaps",
         (

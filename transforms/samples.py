@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transforms import dates
 from transforms.run import Run, plain_hash
 
 
@@ -32,4 +33,22 @@ def append(run: Run) -> int:
         "insert into core.pages by name select page_key, source, path from batch_places "
         "where page_key not in (select page_key from core.pages)"
     )
-    return warehouse.insert("core.pointer", values) + warehouse.insert("core.scrolls", values)
+    moved = 0 if run.whole else _move(run)
+    return moved + warehouse.insert("core.pointer", values) + warehouse.insert("core.scrolls", values)
+
+
+def _move(run: Run) -> int:
+    """Bring session and bot flag of older samples to those that their events have by now; how many were others."""
+    dates.touch(run)
+    moved = run.warehouse.execute(
+        """
+        update core.pointer as p set session_no = o.session_no, is_bot = o.is_bot
+        from core.placements as o
+        where
+            p.event_no = o.event_no and p.event_no <= $after
+            and p.date in (select date from touched_dates) and o.date in (select date from touched_dates)
+            and (p.session_no is distinct from o.session_no or p.is_bot <> o.is_bot)
+        """,
+        {"after": run.after},
+    )
+    return int(moved[0][0])

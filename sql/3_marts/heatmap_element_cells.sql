@@ -1,5 +1,5 @@
 -- grain: one row per source, path, date, selector and tenth of the element's box that was clicked
--- inputs: core.pointer, core.pages, core.placements of the touched dates
+-- inputs: core.pointer, core.pages of the touched dates
 -- surprising row: an element of size 0 has no box, so its clicks are in marts.heatmap_elements only
 -- reach: own date; the bot flag: the dates of the sessions touched
 create table if not exists marts.heatmap_element_cells (
@@ -10,7 +10,8 @@ create table if not exists marts.heatmap_element_cells (
     el_x_bin integer not null, -- tenth of the element's width from its left, 0 to 9
     el_y_bin integer not null, -- tenth of the element's height from its top, 0 to 9
     event_n double not null, -- clicks, each counted for as many as it stands for
-    raw_n bigint not null -- clicks received
+    raw_n bigint not null, -- clicks received
+    is_complete boolean not null -- the date has ended
 );
 
 select
@@ -21,11 +22,10 @@ select
     cast(p.el_x_bin as integer) as el_x_bin,
     cast(p.el_y_bin as integer) as el_y_bin,
     sum(p.weight) as event_n,
-    count(*) as raw_n
+    count(*) as raw_n,
+    t.ends_at <= $horizon as is_complete
 from core.pointer as p
-inner join core.placements as o on p.event_no = o.event_no
 inner join core.pages as g on p.page_key = g.page_key
-where
-    p.kind = 0 and p.selector is not null and p.el_x_bin is not null and p.el_y_bin is not null and not o.is_bot
-    and p.date in (select date from touched_dates) and o.date in (select date from touched_dates)
-group by g.source, g.path, p.date, p.selector, p.el_x_bin, p.el_y_bin
+inner join touched_dates as t on p.date = t.date
+where p.kind = 0 and p.selector is not null and p.el_x_bin is not null and p.el_y_bin is not null and not p.is_bot
+group by g.source, g.path, p.date, p.selector, p.el_x_bin, p.el_y_bin, t.ends_at

@@ -1,5 +1,5 @@
 -- grain: one row per source, path, date and selector of an element that was clicked
--- inputs: core.pointer, core.pages, core.placements, core.friction, core.signals of the touched dates
+-- inputs: core.pointer, core.pages, core.friction, core.signals of the touched dates
 -- surprising row: clicks of clients that see only the place, not the element, are under the selector (none)
 -- reach: the dates of the sessions touched
 create table if not exists marts.heatmap_elements (
@@ -21,11 +21,8 @@ with seen as (
         g.source, g.path, p.date, coalesce(p.selector, '(none)') as selector, p.fingerprint, p.text, p.weight, p.capture,
         bool_or(p.capture <> 'point') over (partition by g.source, p.date) as has_elements
     from core.pointer as p
-    inner join core.placements as o on p.event_no = o.event_no
     inner join core.pages as g on p.page_key = g.page_key
-    where
-        p.kind = 0 and not o.is_bot
-        and p.date in (select date from touched_dates) and o.date in (select date from touched_dates)
+    where p.kind = 0 and not p.is_bot and p.date in (select date from touched_dates)
 ),
 
 -- One physical click may come as an element and again as a point: points count where nothing else comes.

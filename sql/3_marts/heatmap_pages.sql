@@ -1,5 +1,5 @@
 -- grain: one row per source, path, date, viewport_band and kind of pointer sample
--- inputs: core.pointer, core.pages, core.placements of the touched dates
+-- inputs: core.pointer, core.pages of the touched dates
 -- surprising row: samples whose coordinates cannot be used are in no cell, but in invalid_n here
 -- reach: own date; the bot flag and session_n: the dates of the sessions touched
 create table if not exists marts.heatmap_pages (
@@ -20,11 +20,9 @@ create table if not exists marts.heatmap_pages (
 
 with samples as (
     select
-        p.date, p.page_key, p.viewport_band, p.kind, p.x_bin, p.weight, p.is_invalid, p.is_below_fold, o.session_no
-    from core.pointer as p
-    inner join core.placements as o on p.event_no = o.event_no
-    where
-        not o.is_bot and p.date in (select date from touched_dates) and o.date in (select date from touched_dates)
+        date, page_key, viewport_band, kind, x_bin, weight, is_invalid, is_below_fold, session_no
+    from core.pointer
+    where not is_bot and date in (select date from touched_dates)
 ),
 
 counted as (
