@@ -22,7 +22,7 @@ install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --r
 install_self = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 endif
 
-.PHONY: help setup setup-dev setup-airflow readers tracker kafka demo test check format lint types sql-lint bench faults lock clean
+.PHONY: help setup setup-dev setup-airflow readers tracker kafka demo up test check format lint types sql-lint bench faults lock clean
 
 help: ## say what can be typed
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ setup-dev: $(VENV)/.dev ## the same .venv with Airflow and test tools
 
 demo: setup ## a small shop's traffic, all the way to a report in ./footfall-demo
 	@$(BIN)/footfall demo --home footfall-demo
+
+up: setup-airflow $(if $(shell command -v mvn),kafka) ## Kafka, collector, forwarder and Airflow here; Ctrl-C ends all (ARGS="--port 8080")
+	@$(BIN)/python -m stack.up $(ARGS)
 
 test: setup-dev readers $(if $(shell command -v mvn),kafka) ## set up all that the tests need and run them
 	@$(BIN)/python -m pytest $(ARGS)
@@ -64,7 +67,7 @@ tracker: ## build the browser script anew; needed only by who changes it (Node.j
 	@cd ingest/tracker && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run --silent check \
 		&& npm run --silent build
 
-kafka: .kafka/.stamp ## the jars of a Kafka broker, for the tests (Maven, Java 17 or later)
+kafka: .kafka/.stamp ## the jars of a Kafka broker (Maven, Java 17 or later)
 
 readers: $(READERS:=/.stamp) ## older DuckDBs that must read what is published
 

@@ -32,7 +32,7 @@ Each is safe to repeat at any time: a task that was killed, cleared or retried g
 One run at a time. When nothing changed, publish is skipped and the asset `footfall_published` stays as it was.
 
 **Parameter** `home`: the whole path of the home; without it `FOOTFALL_HOME` of Airflow's environment.
-**Schedule**: `FOOTFALL_SCHEDULE` there, a cron expression; every five minutes without it.
+**Schedule**: `FOOTFALL_SCHEDULE` there, a cron expression; every five minutes without it, by hand only if it is empty.
 
 **When it fails**, the task's log ends with a sentence that says what to do. `footfall doctor` checks the home.
 """
@@ -43,7 +43,7 @@ def _given(name: str) -> Any:
 
 
 @dag(
-    schedule=os.environ.get("FOOTFALL_SCHEDULE", "*/5 * * * *"),
+    schedule=os.environ.get("FOOTFALL_SCHEDULE", "*/5 * * * *") or None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,

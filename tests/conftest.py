@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from stack import airflow as scheduling
 from stack import broker as kafka
 
 ROOT = Path(__file__).parents[1]
@@ -95,3 +96,20 @@ def airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     env |= {"AIRFLOW_HOME": str(folder), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     subprocess.run([program, "db", "migrate"], env=env, capture_output=True, check=True)
     return folder / "airflow.db"
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    airflow_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[scheduling.Airflow, None, None]:
+    """One Airflow for the whole run, on no home of its own: a run names one. Nothing of it may be left at the end."""
+    folder = tmp_path_factory.mktemp("airflow_standalone")
+    shutil.copy(airflow_database, folder / "airflow.db")
+    one = scheduling.Airflow(folder)
+    one.start(wait_s=270)
+    seen = one.processes()
+    yield one
+    seen |= one.processes()
+    one.stop()
+    left = [number for number in seen if Path(f"/proc/{number}").exists()]
+    assert not left, f"processes of Airflow are left: {left}"
