@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -43,7 +44,7 @@ class Airflow:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
-        free = _free_ports(2)
+        free = free_ports(2)
         self.port = port or free[0]
         self.url = f"http://127.0.0.1:{self.port}"
         self.said = folder / "airflow.log"
@@ -58,6 +59,7 @@ class Airflow:
             "AIRFLOW__API__PORT": str(self.port),
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
             "AIRFLOW__CORE__AUTH_MANAGER": (
                 "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
             ),
@@ -113,12 +115,14 @@ class Airflow:
         if self.is_up:
             self._process.terminate()
         _signal(members, signal.SIGTERM)
-        end = time.monotonic() + 15
+        end = time.monotonic() + 5
         while time.monotonic() < end and (members := _session(self._group) | {each for each in members if _runs(each)}):
             self._process.poll()
             time.sleep(0.1)
         _signal(members, signal.SIGKILL)
         self._process.wait()
+        while any(_runs(each) for each in members):
+            time.sleep(0.02)
         self._process = None
 
     def processes(self) -> set[int]:
@@ -236,7 +240,8 @@ def _signal(numbers: set[int], which: signal.Signals) -> None:
             continue
 
 
-def _free_ports(n: int) -> list[int]:
+def free_ports(n: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on."""
     trials = [socket.socket() for _ in range(n)]
     try:
         for trial in trials:

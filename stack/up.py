@@ -134,7 +134,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--home", type=Path, default=Path("footfall-up"), help="where everything lives")
     parser.add_argument("--port", type=int, default=8080, help="the collector's port")
     parser.add_argument("--airflow-port", type=int, default=8090, help="the port of Airflow's pages")
-    parser.add_argument("--schedule", default="* * * * *", help="when Airflow lands, builds and publishes")
+    parser.add_argument(
+        "--schedule", default="* * * * *", help="when Airflow lands, builds and publishes; empty: by hand"
+    )
     return parser.parse_args()
 
 
@@ -144,7 +146,11 @@ def _parts(home: Path, port: int, airflow_port: int, schedule: str) -> list[Part
         if done.returncode:
             raise UpError(done.stderr.strip())
     kafka = broker.Broker(home / "kafka")
-    env = {**os.environ, "FOOTFALL_HOME": str(home), "FOOTFALL_KAFKA__BOOTSTRAP": kafka.bootstrap}
+    settings = home / "footfall.toml"
+    if "\n[kafka]" not in (text := settings.read_text(encoding="utf-8")):
+        # In the file, so that every command on this home knows it; the broker keeps its port.
+        settings.write_text(f'{text}\n[kafka]\nbootstrap = ["{kafka.bootstrap}"]\n', encoding="utf-8")
+    env = {**os.environ, "FOOTFALL_HOME": str(home)}
     url = f"http://127.0.0.1:{port}"
     collect = Command("collector", ["collect", "--port", str(port)], home / "collector.log", env, lambda: _answers(url))
     forward = Command("forwarder", ["forward"], home / "forwarder.log", env, lambda: forward.is_up)
@@ -153,7 +159,7 @@ def _parts(home: Path, port: int, airflow_port: int, schedule: str) -> list[Part
         home=home,
         port=airflow_port,
         is_scheduled=True,
-        env={"FOOTFALL_KAFKA__BOOTSTRAP": kafka.bootstrap, "FOOTFALL_SCHEDULE": schedule},
+        env={"FOOTFALL_SCHEDULE": schedule},
     )
     return [
         Part("collector", url, collect.start, collect.stop, lambda: collect.is_up, collect.said),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Generator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -98,18 +102,49 @@ def airflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "airflow.db"
 
 
+@dataclass(frozen=True)
+class Stack:
+    """What `make up` runs, for the whole run of the tests: no schedule, so that each test says what happens when."""
+
+    home: Path
+    collector: str
+    airflow: scheduling.Airflow  # its client; the process belongs to `make up`
+
+
 @pytest.fixture(scope="session")
-def airflow(
-    airflow_database: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[scheduling.Airflow, None, None]:
-    """One Airflow for the whole run, on no home of its own: a run names one. Nothing of it may be left at the end."""
-    folder = tmp_path_factory.mktemp("airflow_standalone")
-    shutil.copy(airflow_database, folder / "airflow.db")
-    one = scheduling.Airflow(folder)
-    one.start(wait_s=270)
-    seen = one.processes()
-    yield one
-    seen |= one.processes()
-    one.stop()
-    left = [number for number in seen if Path(f"/proc/{number}").exists()]
-    assert not left, f"processes of Airflow are left: {left}"
+def stack(airflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Stack, None, None]:
+    """The whole stack by `make up`, ended by Ctrl-C: then nothing of it may be left."""
+    if lack := kafka.missing():
+        pytest.skip(lack)
+    home = tmp_path_factory.mktemp("stack") / "up"
+    (home / "airflow").mkdir(parents=True)
+    shutil.copy(airflow_database, home / "airflow" / "airflow.db")
+    ports = scheduling.free_ports(2)
+    said = home.parent / "up.log"
+    words = ["--home", str(home), "--port", str(ports[0]), "--airflow-port", str(ports[1]), "--schedule", ""]
+    with said.open("wb") as out:
+        up = subprocess.Popen([sys.executable, "-m", "stack.up", *words], cwd=ROOT, stdout=out, stderr=out)
+    try:
+        end = time.monotonic() + 280
+        while "Ctrl-C ends all." not in said.read_text(encoding="utf-8"):
+            assert up.poll() is None, said.read_text(encoding="utf-8")
+            assert time.monotonic() < end, said.read_text(encoding="utf-8")
+            time.sleep(0.2)
+        yield Stack(home, f"http://127.0.0.1:{ports[0]}", scheduling.Airflow(home / "airflow", port=ports[1]))
+    finally:
+        assert using(home)
+        up.send_signal(signal.SIGINT)
+        code = up.wait(90)
+    assert code == 0, said.read_text(encoding="utf-8")
+    assert not using(home)
+
+
+def using(folder: Path) -> list[str]:
+    """The command lines of all processes that name a folder, or that were given it in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command, given = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+            if process.name != str(os.getpid()) and str(folder).encode() in command + given:
+                found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+    return found

@@ -1,0 +1,50 @@
+"""`make up`: one home, four processes that know each other, and words that say what to do next."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import duckdb
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(900)  # a busy machine takes minutes to start Airflow
+
+
+def test_it_says_where_things_are_and_its_first_event_reaches_the_tables(stack: Any) -> None:
+    said = (stack.home.parent / "up.log").read_text(encoding="utf-8")
+    for words in (stack.collector, stack.airflow.url, "user admin, password footfall", "bi.duckdb"):
+        assert words in said
+    for part in ("collector", "Kafka", "forwarder", "Airflow"):
+        assert f"{part} runs after " in said
+    command = said.partition("A first event:\n")[2].splitlines()[0]
+    subprocess.run(command, shell=True, check=True, capture_output=True)
+    end = time.monotonic() + 120
+    while (forward := ready(stack.collector)["forward"])["problem"] or forward.get("lag_events") != 0:
+        assert time.monotonic() < end, forward
+        time.sleep(0.5)
+    run = stack.airflow.trigger("footfall_pipeline")
+    assert stack.airflow.wait("footfall_pipeline", run)["publish"] == "success"
+    with duckdb.connect(str(stack.home / "bi.duckdb"), read_only=True) as con:
+        assert con.execute("select name from core.events").fetchall() == [("Hello",)]
+
+
+def ready(url: str) -> Any:
+    with urlopen(f"{url}/ready", timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def test_a_taken_port_is_said_before_anything_starts(stack: Any, tmp_path: Path) -> None:
+    port = stack.collector.rpartition(":")[2]
+    command = [sys.executable, "-m", "stack.up", "--home", str(tmp_path / "up"), "--port", port]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert port in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "up").exists()
