@@ -168,7 +168,7 @@ def _parts(home: Path, port: int, airflow_port: int, schedule: str) -> list[Part
         Part(
             "Airflow",
             f"{scheduler.url}  user {airflow.USER}, password {airflow.PASSWORD}",
-            lambda: scheduler.start(wait_s=600),
+            lambda: scheduler.start(wait_s=750),
             scheduler.stop,
             lambda: scheduler.is_up,
             scheduler.said,

@@ -125,7 +125,7 @@ def stack(airflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> G
     with said.open("wb") as out:
         up = subprocess.Popen([sys.executable, "-m", "stack.up", *words], cwd=ROOT, stdout=out, stderr=out)
     try:
-        end = time.monotonic() + 280
+        end = time.monotonic() + 800
         while "Ctrl-C ends all." not in said.read_text(encoding="utf-8"):
             assert up.poll() is None, said.read_text(encoding="utf-8")
             assert time.monotonic() < end, said.read_text(encoding="utf-8")
