@@ -113,7 +113,7 @@ def main() -> int:
     try:
         _start(parts, starters, console, stop)
         if not stop.is_set():
-            _welcome(parts, given.home, console)
+            _welcome(parts, given.home, given.schedule, console)
             _watch(parts, console, stop)
     except Exception as error:
         console.print(str(error), style="red", highlight=False)
@@ -212,19 +212,17 @@ def _progress(parts: list[Part]) -> Table:
     return table
 
 
-def _welcome(parts: list[Part], home: Path, console: Console) -> None:
-    table = Table(show_edge=False, header_style="bold")
-    for name in ("part", "where", "what it says"):
-        table.add_column(name, overflow="fold")
-    for part in parts:
-        table.add_row(part.name, part.where, _short(part.said))
-    table.add_row("tables", _short(home.absolute() / "bi.duckdb"), "once events have come; open it read-only")
-    console.print(table, highlight=False)
+def _welcome(parts: list[Part], home: Path, schedule: str, console: Console) -> None:
+    rows = [(part.name, part.where, _short(part.said)) for part in parts]
+    rows.append(("tables", _short(home.absolute() / "bi.duckdb"), "once events have come; open it read-only"))
+    width = max(len(where) for _, where, _ in rows)
+    for name, where, what in rows:
+        console.print(f"[bold]{name:<10}[/] {where:<{width}}  [dim]{what}[/]", highlight=False, soft_wrap=True)
     first = next((line for line in _lines(parts[0].said) if line.lstrip().startswith("curl ")), "").strip()
     console.print(f"\nA first event:\n{first}", highlight=False, soft_wrap=True)
+    told = f"On the schedule {schedule} the" if schedule else "When you trigger it, the"
     console.print(
-        "Every minute the DAG footfall_pipeline lands, builds and publishes what has come. Ctrl-C ends all.",
-        highlight=False,
+        f"{told} DAG footfall_pipeline lands, builds and publishes. Ctrl-C ends all.", highlight=False, soft_wrap=True
     )
 
 
@@ -259,7 +257,7 @@ def _answers(url: str) -> bool:
 
 
 def _short(path: Path) -> str:
-    return os.path.relpath(path)
+    return min(os.path.relpath(path), str(path), key=len)
 
 
 def _lines(path: Path) -> list[str]:
