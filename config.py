@@ -6,6 +6,7 @@ Only the front door and the DAGs read it; what lies below them is handed plain v
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import re
 import tomllib
@@ -32,6 +33,9 @@ LATER = {
     "retention": {"segment", "preset"},
     "journey": {"edge_limit", "min_weight", "segment"},
 }
+
+# What every view of a planned event has of its own.
+VIEW_COLUMNS = frozenset("event_id source event_at date person_id session_id path is_bot violations".split())
 
 Path_ = tuple[str | int, ...]
 
@@ -96,6 +100,14 @@ def _texts(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _telling(value: object) -> object:
+    """Patterns of events of which each one is much: one that every event matches would stall the models."""
+    found = _texts(value)
+    if isinstance(found, list | tuple) and any(isinstance(each, str) and not each.strip("* ") for each in found):
+        raise ValueError('has "*", which every event matches. Name the events that matter')
+    return found
+
+
 def _networks(value: object) -> object:
     found = _texts(value)
     for each in found if isinstance(found, list | tuple) else ():
@@ -118,6 +130,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(ge=1024)]
 Texts = Annotated[tuple[Name, ...], BeforeValidator(_texts)]
+Telling = Annotated[tuple[Name, ...], BeforeValidator(_telling)]
 
 
 class Part(BaseModel):
@@ -128,7 +141,7 @@ class Site(Part):
     name: Name = "site"
     timezone: Annotated[str, BeforeValidator(_zone)] = "UTC"
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
-    key_events: Texts = ("Order Completed",)
+    key_events: Telling = ("Order Completed",)
     hosts: Texts = ()
     ignore_referrers: Texts = ()
 
@@ -279,6 +292,8 @@ class Sessions(Part):
     def _bounds(self) -> Self:
         if self.gap > self.cap:
             raise ValueError('"gap" must not be longer than "cap"')
+        if both := set(self.cut_on_events) & set(self.ignore):
+            raise ValueError(f'"{min(both)}" is in "cut_on_events" and in "ignore": take it out of one')
         return self
 
 
@@ -347,6 +362,13 @@ class Funnel(Part):
         for each in self.exclude:
             if each.from_ >= (each.to or len(self.steps)) or (each.to or 0) > len(self.steps):
                 raise ValueError(f'"exclude" must lie between steps 1 and {len(self.steps)}, "from" before "to"')
+            for number, own in enumerate(self.steps, 1):
+                if each.from_ < number < (each.to or len(self.steps)) and own.event == each.event and not own.where:
+                    raise ValueError(
+                        f'"exclude" names "{each.event}", which is step {number} itself: nobody could pass'
+                    )
+        if self.either_within_s and self.ties == "strict":
+            raise ValueError('"either_within_s" needs "ties" = "either": with "strict" times must increase')
         if self.entry_period != "all" and (self.from_ or self.to):
             raise ValueError('"from" and "to" need "entry_period" = "all"')
         if self.from_ and self.to and self.from_ > self.to:
@@ -411,6 +433,8 @@ class Journey(Part):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        if both := set(self.include) & set(self.exclude):
+            raise ValueError(f'"{min(both)}" is in "include" and in "exclude": take it out of one')
         if self.scope == "person" and not (self.start or self.end):
             raise ValueError('with scope "person" needs a "start" or an "end"')
         return self
@@ -418,8 +442,37 @@ class Journey(Part):
 
 class Attribution(Part):
     lookback: Duration = timedelta(days=30)
-    touches: Texts = ()
+    touches: Telling = ()
     since_last_conversion: bool = False
+
+
+class Event(Part):
+    """An event of the tracking plan."""
+
+    name: Name
+    as_: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,50}$")] | None = Field(None, alias="as")
+    required: Texts = ()
+    properties: dict[Name, Literal["text", "number", "integer", "boolean", "time", "list", "object"]] = {}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if "*" in self.name:
+            raise ValueError('"name" must be one event, not a pattern with *: each has a view of its own')
+        columns: dict[str, str] = {}
+        for name in self.names():
+            if (other := columns.setdefault(_column(name), name)) != name:
+                raise ValueError(
+                    f'the properties "{other}" and "{name}" would both be the column {_column(name)}: leave one out'
+                )
+        return self
+
+    def names(self) -> list[str]:
+        """The properties that the plan names, in order."""
+        return list(dict.fromkeys([*self.properties, *self.required]))
+
+    @property
+    def view(self) -> str:
+        return f"event_{self.as_ or _safe(self.name)}"
 
 
 class Config(Part):
@@ -443,6 +496,7 @@ class Config(Part):
     lifecycle: Lifecycle = Lifecycle()
     journeys: tuple[Journey, ...] = Field((), alias="journey")
     attribution: Attribution = Attribution()
+    events: tuple[Event, ...] = Field((), alias="event")
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -451,9 +505,17 @@ class Config(Part):
             ("funnel", self.funnels),
             ("retention", self.retentions),
             ("journey", self.journeys),
+            ("event", self.events),
         ):
             if twice := _repeated(part.name for part in parts):
                 raise ValueError(f'two [[{section}]] have the name "{twice}": each needs its own')
+        views: dict[str, str] = {}
+        for event in self.events:
+            if (other := views.setdefault(event.view, event.name)) != event.name:
+                raise ValueError(
+                    f'[[event]] "{other}" and "{event.name}" would both be the view marts.{event.view}: '
+                    'give one of them another name with "as"'
+                )
         keys: dict[str, str] = {}
         for source in self.sources:
             for key in {source.name, *source.aliases, *filter(None, (source.write_key, source.secret_key))}:
@@ -499,6 +561,22 @@ class Config(Part):
             "lifecycle": _plain(self.lifecycle),
             "journeys": [_plain(journey, "window") | {"window_us": _us(journey.window)} for journey in self.journeys],
             "attribution": _plain(self.attribution, "lookback") | {"lookback_us": _us(self.attribution.lookback)},
+            "events": [
+                {
+                    "name": event.name,
+                    "view": event.view,
+                    "properties": [
+                        {
+                            "name": name,
+                            "column": _column(name),
+                            "type": event.properties.get(name, "any"),
+                            "is_required": name in event.required,
+                        }
+                        for name in event.names()
+                    ],
+                }
+                for event in self.events
+            ],
         }
 
 
@@ -557,6 +635,18 @@ def duration(text: str, name: str) -> timedelta:
 def _repeated(names: Iterable[str]) -> str | None:
     seen: set[str] = set()
     return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+
+
+def _safe(name: str) -> str:
+    """A name as one that every tool takes unquoted: small letters, digits and underscores."""
+    safe = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")[:50]
+    return safe or f"x{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _column(name: str) -> str:
+    """The column of a property in its event's view, beside those that every view has."""
+    safe = _safe(name)
+    return f"property_{safe}" if safe in VIEW_COLUMNS or safe[0].isdigit() else safe
 
 
 def _us(span: timedelta) -> int:

@@ -109,6 +109,12 @@ def build(
         if done.kept_before
         else ""
     )
+    if done.moved:
+        into = ", ".join(f"{counts[0]:,} {what}" for what, counts in done.moved.items())
+        out = ", ".join(f"{counts[1]:,} {what}" for what, counts in done.moved.items())
+        kept += (
+            f"\nThe rules for programs changed: {into} are programs now; {out} are people now. See meta.bot_changes."
+        )
     slowest = max(done.models, key=lambda model: model[2])
     return bool(done.events_n or full or any(days)), (
         f"Built {len(done.models)} models from {done.events_n:,} new events "

@@ -64,7 +64,6 @@ unit = "session"
 entry_period = "week"
 reentry = "optimized"
 counting = "totals"
-ties = "strict"
 either_within_s = 2
 breakdown = "device"
 breakdown_from = "step:2"
@@ -103,7 +102,7 @@ as = "/product/:id"
         ("D", 2, 3),
     ]
     assert (funnel.order, funnel.unit, funnel.entry_period) == ("strict", "session", "week")
-    assert (funnel.reentry, funnel.counting, funnel.ties) == ("optimized", "totals", "strict")
+    assert (funnel.reentry, funnel.counting, funnel.ties) == ("optimized", "totals", "either")
     assert (funnel.either_within_us, funnel.breakdown, funnel.breakdown_from) == (
         2_000_000,
         "device",
@@ -133,6 +132,29 @@ def test_dates_of_entry_bound_a_funnel_over_all_time() -> None:
     assert (funnel.from_, funnel.to) == (date(2026, 1, 1), date(2026, 2, 1))
     assert '"from" and "to" need "entry_period" = "all"' in complaint(FUNNEL + "to = 2026-01-01")
     assert "must not lie behind" in complaint(FUNNEL + 'entry_period = "all"\nfrom = 2026-01-02\nto = 2026-01-01')
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (FUNNEL.replace("/b*", "/b") + 'exclude = [{ event = "C", from = 1 }]', None),
+        (
+            FUNNEL.replace('{ page = "/b*" }', '{ event = "B" }') + 'exclude = [{ event = "B" }]',
+            '"exclude" names "B", which is step 2 itself: nobody could pass.',
+        ),
+        (FUNNEL + 'ties = "strict"\neither_within_s = 2', '"either_within_s" needs "ties" = "either"'),
+        (JOURNEY + 'include = ["/a"]\nexclude = ["/b", "/a"]', '"/a" is in "include" and in "exclude"'),
+        (SOURCE + '[sessions]\nignore = ["X"]\ncut_on_events = ["X"]', '"X" is in "cut_on_events" and in "ignore"'),
+        (SOURCE + '[site]\nkey_events = ["*"]', '"key_events" has "*", which every event matches.'),
+        (SOURCE + '[attribution]\ntouches = ["**"]', '"touches" has "*", which every event matches.'),
+        (SOURCE + '[site]\ntimezone = "Europe/Atlantis"', '"timezone" is "Europe/Atlantis" but must be a zone'),
+    ],
+)
+def test_a_definition_that_contradicts_itself_is_refused(text: str, sentence: str | None) -> None:
+    if sentence is None:
+        assert definitions(text)
+    else:
+        assert sentence in complaint(text)
 
 
 def test_one_step_window_holds_between_all_steps() -> None:

@@ -142,6 +142,21 @@ class Journey(msgspec.Struct, frozen=True):
     window_us: int = DAY_US
 
 
+class PlannedProperty(msgspec.Struct, frozen=True):
+    name: str
+    column: str  # its column in the event's view
+    type: Literal["text", "number", "integer", "boolean", "time", "list", "object", "any"] = "any"
+    is_required: bool = False
+
+
+class PlannedEvent(msgspec.Struct, frozen=True):
+    """An event of the tracking plan: what it must carry, and the view marts.event_… that shows it."""
+
+    name: str
+    view: str
+    properties: tuple[PlannedProperty, ...] = ()
+
+
 class Attribution(msgspec.Struct, frozen=True):
     lookback_us: int = 30 * DAY_US
     touches: tuple[str, ...] = ()  # names of events that are contacts, beside sessions
@@ -162,3 +177,4 @@ class Definitions(msgspec.Struct, frozen=True):
     lifecycle: Lifecycle = Lifecycle()
     journeys: tuple[Journey, ...] = ()
     attribution: Attribution = Attribution()
+    events: tuple[PlannedEvent, ...] = ()

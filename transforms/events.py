@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transforms import bots
 from transforms.agents import describe
 from transforms.rules import bot_rules
 from transforms.run import Run, keyed_hash, plain_hash
@@ -18,6 +19,7 @@ def append(run: Run) -> int:
     """Add what landed since the last build; mark its devices, its persons without device, its dates, its orders."""
     warehouse = run.warehouse
     if run.whole:
+        bots.remember(run, "events", bots.EVENTS)
         run.after = _forget(run)
     values = {"after": run.after, "upto": run.upto, "timezone": run.definitions.site.timezone}
     if run.after >= run.upto and not run.whole:
@@ -29,6 +31,8 @@ def append(run: Run) -> int:
     _pages(run, values)
     rows = warehouse.insert("core.events", values)
     _flag_devices(run, values)
+    if run.whole:
+        bots.compare(run, "events", bots.EVENTS)
     warehouse.execute(
         """
         insert into core.identity_edges by name

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import msgspec
 from transforms import (
     agents,
     attribution,
+    bots,
     events,
     friction,
     funnel_model,
@@ -24,6 +25,7 @@ from transforms import (
     orders,
     persons,
     placements,
+    plan,
     retention_model,
     rules,
     samples,
@@ -82,7 +84,7 @@ MODELS = (
     Model("persons", ("core.persons",), ("placements", "orders"), lambda _: None, persons.know),
     Model(
         "traffic",
-        ("core.visitor_days", "marts.traffic_daily", "marts.traffic_totals"),
+        ("core.visitor_days", "marts.traffic_daily", "marts.bots_daily", "marts.traffic_totals"),
         ("placements", "orders", "persons"),
         lambda d: d.site.timezone,
         traffic.count,
@@ -128,6 +130,7 @@ MODELS = (
         lambda d: (d.site, d.attribution),
         attribution.fill,
     ),
+    Model("plan", ("core.violations",), ("events",), lambda d: d.events, plan.check),
     Model(
         "samples",
         ("core.pages", "core.pointer", "core.scrolls"),
@@ -170,6 +173,7 @@ class Built:
     """What a build did: events that were new, and for each model its rows written and seconds.
 
     `kept_before`: all events were made anew, but not those landed before this moment, whose payload has expired.
+    `moved`: where the rules for programs changed, how many events, sessions and visitors are programs now, and people.
     """
 
     build_id: int
@@ -177,6 +181,7 @@ class Built:
     horizon: datetime
     models: tuple[tuple[str, int, float], ...]
     kept_before: datetime | None = None
+    moved: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -292,7 +297,7 @@ def build(
             warehouse.execute(f"delete from {table} where build_id <= $oldest", {"oldest": run.build_id - KEPT_BUILDS})
         warehouse.execute("update meta.builds set finished_at = $now where build_id = $id", {"now": now, **build_id})
     steps = warehouse.execute("select model, rows_n, seconds from meta.steps where build_id = $id", build_id)
-    built = Built(run.build_id, _new_events(run), run.horizon, tuple(steps), kept_before)
+    built = Built(run.build_id, _new_events(run), run.horizon, tuple(steps), kept_before, bots.moved(run))
     if is_resumed:
         # What landed meanwhile, and what was asked for now, is none of the interrupted build's plan.
         following = build(

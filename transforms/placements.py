@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from transforms import channels, identity, sessions
+from transforms import bots, channels, identity, sessions
 from transforms.definitions import DAY_US
 from transforms.run import Run, as_key
 from transforms.steps import like
@@ -17,6 +17,10 @@ SHARD_EVENTS = 4_000_000  # events held in memory at once
 def place(run: Run) -> int:
     """Place all events of the touched devices again, write what changed, and mark its persons and dates."""
     warehouse = run.warehouse
+    is_other = run.whole and bots.has_changed(run)
+    if is_other:
+        bots.remember(run, "sessions", bots.SESSIONS)
+        bots.remember(run, "visitors", bots.VISITORS)
     if run.whole:
         for table in ("core.placements", "core.sessions", "core.identities"):
             run.forget(table)
@@ -24,7 +28,11 @@ def place(run: Run) -> int:
     event_n = warehouse.value("select count(*) from core.events where device_id in (select key from touched_devices)")
     shards = 1 + event_n // SHARD_EVENTS
     rows = sum(_place_shard(run, shard, shards) for shard in range(shards))
-    return rows + _place_deviceless(run)
+    rows += _place_deviceless(run)
+    if is_other:
+        bots.compare(run, "sessions", bots.SESSIONS)
+        bots.compare(run, "visitors", bots.VISITORS)
+    return rows
 
 
 def _place_shard(run: Run, shard: int, shards: int) -> int:
@@ -34,8 +42,9 @@ def _place_shard(run: Run, shard: int, shards: int) -> int:
         create or replace temp table touched_events as
         select
             event_no, event_id, source, name, event_at, date, seq, device_id, user_person_id, id_kind, page_view_id,
-            is_page, is_bearing, is_interactive, is_bot, path, referrer_host, utm_source, utm_medium, utm_campaign,
-            click_id, campaign_key, session_hint, agent_id, country, library, engaged_ms, is_ping
+            is_page, is_bearing, is_interactive, is_bot, bot_kind, bot_rule, path, referrer_host, utm_source,
+            utm_medium, utm_campaign, click_id, campaign_key, session_hint, agent_id, country, library, engaged_ms,
+            is_ping
         from core.events
         where device_id in (select key from touched_devices where key % $shards = $shard)
         """,

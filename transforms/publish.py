@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +15,8 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from transforms.definitions import Definitions
+from transforms import patterns, plan
+from transforms.definitions import Definitions, PlannedEvent
 from transforms.run import date_column
 from warehouse import Table, Warehouse, tables
 
@@ -79,6 +80,7 @@ HIDDEN = {
     "core.sessions": {"session_no", "device_id"},
     "core.orders": {"event_no", "seq"},
     "core.ad_spend": {"event_no"},
+    "core.violations": {"event_no"},
     "marts.attribution_touches": {"event_no"},
 }
 ADDED = {
@@ -133,7 +135,7 @@ def publish(
         )
     bi = home / "bi.duckdb"
     published = [table for table in tables().values() if table.schema != "raw" and table.full_name not in UNPUBLISHED]
-    settings = f"{version}, {events_days} days, {definitions.site}, {_shape(published)}"
+    settings = f"{version}, {events_days} days, {definitions.site}, {_shape(published, definitions.events)}"
     last = warehouse.execute("select build_id, settings from meta.publications order by build_id desc limit 1")
     is_changed = warehouse.value("select count(*) from meta.changed") > 0
     if last and last[0][1] == settings and bi.exists() and not is_changed:
@@ -147,7 +149,7 @@ def publish(
         "currency": definitions.site.currency,
         "events_days": timedelta(days=events_days - 1),
     }
-    _describe(warehouse, published, values)
+    _describe(warehouse, published, definitions, values)
     is_same = bool(last) and last[0][1] == settings
     before = (
         last[0][0]
@@ -160,7 +162,7 @@ def publish(
     with ThreadPoolExecutor(1) as beside:
         reader = Warehouse(warehouse.con.cursor(), warehouse.path)
         parquet = beside.submit(_write_parquet, reader, home / "marts", published, whole=whole)
-        rows = _write_file(warehouse, bi, published, values, before, progress)
+        rows = _write_file(warehouse, bi, published, definitions.events, values, before, progress)
         swaps = parquet.result()
         reader.close()
     for new, place in swaps:
@@ -187,10 +189,13 @@ def remove_scratch(home: Path) -> None:
     shutil.rmtree(home / "marts" / SCRATCH, ignore_errors=True)
 
 
-def _describe(warehouse: Warehouse, published: list[Table], values: dict[str, object]) -> None:
-    """Fill meta.build_info, meta.quality and meta.data_dictionary."""
+def _describe(
+    warehouse: Warehouse, published: list[Table], definitions: Definitions, values: dict[str, object]
+) -> None:
+    """Fill meta.build_info, meta.definitions, meta.quality and meta.data_dictionary."""
     landed_to = warehouse.value("select landed_to from meta.builds where build_id = $build", values)
     with warehouse.transaction():
+        patterns.check(warehouse, definitions)
         for name in ("meta.build_info", "meta.quality"):
             warehouse.execute(f"delete from {name}")
             warehouse.insert(name, {**values, "landed_to": landed_to})
@@ -199,6 +204,11 @@ def _describe(warehouse: Warehouse, published: list[Table], values: dict[str, ob
         for table in published:
             described = [("", "", table.header["grain"]), *_columns(warehouse, table)]
             rows += [(table.schema, table.name, *column) for column in described]
+        for event in definitions.events:
+            query, comments = plan.view(event)
+            types = dict(row[:2] for row in warehouse.execute(f"describe {_over_published(query)}"))
+            rows.append(("marts", event.view, "", "", _about_view(event)))
+            rows += [("marts", event.view, name, types[name], said) for name, said in comments.items()]
         warehouse.insert_frame(
             "meta.data_dictionary",
             pl.DataFrame(rows, schema=warehouse.columns("meta.data_dictionary"), orient="row"),
@@ -221,15 +231,17 @@ def _select(table: Table) -> str:
     return f"select {chosen} from {table.full_name}"
 
 
-def _shape(published: list[Table]) -> str:
-    """A hash of what is published of each table: a file of another shape is no base for the next."""
-    return hashlib.sha256("\n".join(map(_select, published)).encode()).hexdigest()[:8]
+def _shape(published: list[Table], planned: Sequence[PlannedEvent]) -> str:
+    """A hash of what is published of each table and view: a file of another shape is no base for the next."""
+    queries = [*map(_select, published), *(f"{event.view} {plan.view(event)[0]}" for event in planned)]
+    return hashlib.sha256("\n".join(queries).encode()).hexdigest()[:8]
 
 
 def _write_file(
     warehouse: Warehouse,
     bi: Path,
     published: list[Table],
+    planned: Sequence[PlannedEvent],
     values: dict[str, object],
     before: int | None,
     progress: Callable[[str, int, int], None],
@@ -253,6 +265,9 @@ def _write_file(
             progress(table.full_name, number, len(published))
             write = _make_table if before is None else _renew_table
             rows += write(warehouse, table, values)
+        if before is None:
+            for event in planned:
+                _make_view(warehouse, event)
         warehouse.execute("checkpoint bi")
     finally:
         warehouse.execute("detach bi")
@@ -303,6 +318,24 @@ def _renew_table(warehouse: Warehouse, table: Table, values: dict[str, object]) 
         f"insert into bi.{table.full_name} by name select * from ({_select(table)}) where {scope} and {recent}", values
     )
     return int(made[0][0])
+
+
+def _make_view(warehouse: Warehouse, event: PlannedEvent) -> None:
+    """Make the typed view of a planned event in `bi`, with its comments."""
+    query, comments = plan.view(event)
+    warehouse.execute(f"create view bi.marts.{event.view} as {query}")
+    warehouse.execute(f"comment on view bi.marts.{event.view} is {_quoted(_about_view(event))}")
+    for name, comment in comments.items():
+        warehouse.execute(f'comment on column bi.marts.{event.view}."{name}" is {_quoted(comment)}')
+
+
+def _about_view(event: PlannedEvent) -> str:
+    return f'one row per event "{event.name}" of the last days, with its planned properties'
+
+
+def _over_published(query: str) -> str:
+    """The query of a view, over core.events as it will be published."""
+    return query.replace("from core.events as e", f"from ({EVENTS}) as e")
 
 
 def _changed_dates(table: Table) -> str:

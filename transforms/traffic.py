@@ -44,6 +44,7 @@ def count(run: Run) -> int:
     for table, key, scope in (
         ("core.visitor_days", "date, source, channel, device, country, is_bot, person_id", by_date),
         ("marts.traffic_daily", "source, date, channel, device, country, is_bot", by_date),
+        ("marts.bots_daily", "source, date, bot_kind, bot_rule", by_date),
         ("marts.traffic_totals", "source, period, period_start, is_bot", by_period),
     ):
         rows += run.replace(table, warehouse.query(table), values, scope=scope, key=key)

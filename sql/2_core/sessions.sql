@@ -35,13 +35,15 @@ create table if not exists core.sessions (
     is_converted boolean, -- holds a key event; null while open and not earned
     is_open boolean not null, -- may still go on: the gap is not over at the horizon
     is_bot boolean not null, -- holds an event of a program
+    bot_kind varchar, -- crawler, ai_agent, monitor, script: of its first flagged event; null: people
+    bot_rule varchar, -- the rule that flagged that event
     start_rule varchar not null -- what cut it: gap, cap, midnight, client_id, campaign, user_change, manual
 );
 
 with held as (
     select
         p.session_no, p.view_no, p.order_no, p.person_id, p.start_rule, p.engaged_ms, e.device_id, e.source, e.event_id,
-        e.event_at, e.date, e.name, e.user_person_id, e.id_kind, e.is_page, e.is_bearing, e.is_interactive, e.is_bot, e.path,
+        e.event_at, e.date, e.name, e.user_person_id, e.id_kind, e.is_page, e.is_bearing, e.is_interactive, e.is_bot, e.bot_kind, e.bot_rule, e.path,
         e.country, e.library, e.agent_id, e.utm_source, e.utm_medium, e.utm_campaign, e.click_id, e.referrer_host, e.is_ping
     from placed as p
     inner join touched_events as e on p.event_no = e.event_no
@@ -103,7 +105,9 @@ gathered as (
         arg_min(agent_id, order_no) as agent_id,
         arg_min(country, order_no) as country,
         arg_min(id_kind, order_no) as id_kind,
-        bool_or(is_bot) as is_bot
+        bool_or(is_bot) as is_bot,
+        arg_min(bot_kind, order_no) filter (where is_bot) as bot_kind,
+        arg_min(bot_rule, order_no) filter (where is_bot) as bot_rule
     from held
     group by session_no
 ),
@@ -169,6 +173,8 @@ select
     case when j.key_event_n > 0 then true when not j.is_open then false end as is_converted,
     j.is_open,
     j.is_bot,
+    j.bot_kind,
+    j.bot_rule,
     j.start_rule
 from judged as j
 inner join core.devices as d on j.device_id = d.device_id

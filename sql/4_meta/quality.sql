@@ -67,6 +67,10 @@ checks as (
     select 13, 'events that name nobody', unidentified_n, null from placed
     union all
     select 14, 'orders in a currency without a rate', unconverted_n, null from counted
+    union all
+    select 15, 'events that break the plan', (select count(distinct event_no) from core.violations), 0
+    union all
+    select 16, 'patterns that no event matches', (select count(*) from meta.definitions where problem = 'no event matches'), 0
 )
 
 select

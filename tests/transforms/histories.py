@@ -19,6 +19,8 @@ from transforms.definitions import (
     Journey,
     Lifecycle,
     PageRule,
+    PlannedEvent,
+    PlannedProperty,
     Retention,
     Sessions,
     Site,
@@ -78,6 +80,11 @@ DEFINITIONS = Definitions(
         ),
     ),
     attribution=Attribution(lookback_us=4 * 86_400_000_000, touches=("Email Clicked",)),
+    events=(
+        PlannedEvent(
+            "Order Completed", "event_order_completed", (PlannedProperty("revenue", "revenue", "text", True),)
+        ),
+    ),
     lifecycle=Lifecycle(("Product *", "page")),
     retentions=(
         Retention("buyers", Step(event="Order Completed"), Step(event="Order Completed"), intervals=2, warmup_days=3),
