@@ -43,7 +43,8 @@ create table if not exists core.sessions (
 with held as (
     select
         p.session_no, p.view_no, p.order_no, p.person_id, p.start_rule, p.engaged_ms, e.device_id, e.source, e.event_id,
-        e.event_at, e.date, e.name, e.user_person_id, e.id_kind, e.is_page, e.is_bearing, e.is_interactive, e.is_bot, e.bot_kind, e.bot_rule, e.path,
+        e.event_at, e.date, e.name, e.user_person_id, e.id_kind, e.is_page, e.is_bearing, e.is_interactive, e.is_bot, e.bot_kind,
+        e.bot_rule, e.path,
         e.country, e.library, e.agent_id, e.utm_source, e.utm_medium, e.utm_campaign, e.click_id, e.referrer_host, e.is_ping
     from placed as p
     inner join touched_events as e on p.event_no = e.event_no

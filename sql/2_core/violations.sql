@@ -31,9 +31,10 @@ judged as (
             when type = 'text' and kind <> 'VARCHAR' then lower(kind) || ' instead of text'
             when type = 'number' and kind not in ('BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE')
                 then lower(kind) || ' instead of number'
-            when type = 'integer' and (
-                    kind not in ('BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE') or try_cast(value as double) % 1 is distinct from 0
-                ) then lower(kind) || ' instead of integer'
+            when type = 'integer' and kind not in ('BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE')
+                then lower(kind) || ' instead of integer'
+            when type = 'integer' and try_cast(value as double) % 1 is distinct from 0
+                then lower(kind) || ' instead of integer'
             when type = 'boolean' and kind <> 'BOOLEAN' then lower(kind) || ' instead of boolean'
             when type = 'time' and (kind <> 'VARCHAR' or try_cast(value as timestamptz) is null)
                 then lower(kind) || ' instead of time'
