@@ -33,7 +33,7 @@ judged as (
                 then lower(kind) || ' instead of number'
             when type = 'integer' and kind not in ('BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE')
                 then lower(kind) || ' instead of integer'
-            when type = 'integer' and try_cast(value as double) % 1 is distinct from 0
+            when type = 'integer' and coalesce(try_cast(value as double) % 1, 1) <> 0
                 then lower(kind) || ' instead of integer'
             when type = 'boolean' and kind <> 'BOOLEAN' then lower(kind) || ' instead of boolean'
             when type = 'time' and (kind <> 'VARCHAR' or try_cast(value as timestamptz) is null)
