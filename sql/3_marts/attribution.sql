@@ -17,7 +17,9 @@ create table if not exists marts.attribution (
 with credited as (
     select
         t.model, m.month, t.channel,
-        coalesce(sum(t.credit) filter (where not t.is_refund), 0) as conversion_n,
+        -- exact shares, rounded once: floats add up to something else in another order
+        coalesce(round(cast(sum(cast(t.credit as decimal(38, 15))) filter (where not t.is_refund) as double), 9), 0)
+            as conversion_n,
         coalesce(sum(t.revenue_amt), 0) as revenue_amt
     from marts.attribution_touches as t
     inner join attribution_months as m on t.date >= m.month and t.date < m.next_month
