@@ -462,7 +462,8 @@ def _demo_steps(home: Path) -> Iterator[Steps]:
     """What the demo has done by the rest of footfall, on a home that it has prepared."""
     from demo.run import Landed, Steps
     from ingest import imports as importing
-    from ingest.land import land as land_log
+    from ingest.from_log import FromLog
+    from ingest.land import land as land_events
     from transforms.flow import build as build_models
     from transforms.publish import publish as publish_tables
 
@@ -500,9 +501,9 @@ def _demo_steps(home: Path) -> Iterator[Steps]:
         yield Steps(
             import_round=import_round,
             collector=lambda: _demo_collector(home),
-            land=lambda move: land_log(
+            land=lambda move: land_events(
                 warehouse,
-                home / "log",
+                FromLog(home / "log"),
                 clock=steps.now,
                 dedup_hours=settings.land.dedup_hours,
                 batch_events=settings.land.batch_events,

@@ -49,14 +49,14 @@ def no_bar(title: str, unit: str) -> AbstractContextManager[Progress]:  # noqa: 
 
 def land(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no_bar) -> tuple[bool, str]:
     """Bring what waits into raw.*, and let go of segments that are landed and old."""
-    from ingest.land import land as land_log
-    from ingest.land import release
+    from ingest.from_log import FromLog, release
+    from ingest.land import land as land_events
 
     began = time.monotonic()
     with bar("Landing", "events") as progress:
-        done = land_log(
+        done = land_events(
             warehouse,
-            home / "log",
+            FromLog(home / "log"),
             clock=now,
             dedup_hours=settings.land.dedup_hours,
             batch_events=settings.land.batch_events,

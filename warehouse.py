@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 SQL = Path(__file__).parent / "sql"
 SCHEMAS = {"1_raw": "raw", "2_core": "core", "3_marts": "marts", "4_meta": "meta"}
@@ -115,8 +116,8 @@ class Warehouse:
         return frame
 
     @contextmanager
-    def frames(self, **frames: pl.DataFrame) -> Iterator[None]:
-        """Make Polars frames readable in SQL under their names while the block runs."""
+    def frames(self, **frames: pl.DataFrame | pa.Table) -> Iterator[None]:
+        """Make Polars frames and Arrow tables readable in SQL under their names while the block runs."""
         for name, frame in frames.items():
             self.con.register(name, frame)
         try:
@@ -152,6 +153,7 @@ class Warehouse:
         for table in tables().values():
             if table.schema in schemas:
                 self.con.execute(table.create)
+        self._add_columns(schemas)
 
     def insert(self, table_name: str, values: Mapping[str, Any] | None = None) -> int:
         """Append the rows of the table's own query, bound to `values`; how many they were."""
@@ -164,6 +166,33 @@ class Warehouse:
         if query is None:
             raise WarehouseError(f"{table_name} has no query of its own")
         return query.rstrip(";")
+
+    def _add_columns(self, schemas: tuple[str, ...]) -> None:
+        """Bring tables that an older version made to the columns of this one.
+
+        A table of facts gets the columns that were added since, with null in its rows. A model's table is made
+        again, empty: its declaration has changed, so the next build fills it anew.
+        """
+        found = self.execute(
+            "select schema_name || '.' || table_name, list(column_name) from duckdb_columns() "
+            "where not internal group by 1"
+        )
+        for name, columns in found:
+            table = tables().get(name)
+            added = [each for each in table.columns if each.name not in columns] if table else []
+            if not table or table.schema not in schemas or not added:
+                continue
+            if table.schema in ("core", "marts"):
+                self.con.execute(f"drop table {name}")
+                self.con.execute(table.create)
+                continue
+            for column in added:
+                if "not null" in column.type:
+                    raise WarehouseError(
+                        f"The table {name} of {self.path} was made by another version of footfall: it has no column "
+                        f"{column.name}. Move the file away, then land and build again."
+                    )
+                self.con.execute(f'alter table {name} add column "{column.name}" {column.type}')
 
     def columns(self, table_name: str) -> list[str]:
         """The table's column names, in order."""

@@ -25,6 +25,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ingest import log
+from ingest.from_log import FromLog
 from ingest.incoming import FIELDS
 from ingest.land import land
 from warehouse import Warehouse, open_warehouse
@@ -107,7 +108,7 @@ def main() -> None:
         for _ in range(options.rounds):
             takes["read_json alone"].append(seconds(home, lambda warehouse: read_json_alone(warehouse, plain)))
             takes["land"].append(
-                seconds(home, lambda w: land(w, home / "log", clock=lambda: START, batch_events=options.batch))
+                seconds(home, lambda w: land(w, FromLog(home / "log"), clock=lambda: START, batch_events=options.batch))
             )
         byte_n = plain.stat().st_size
     table = Table(

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-import fcntl
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import accumulate
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 import duckdb
 import msgspec
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from ingest.source import MARK, LandingError, naive
 from warehouse import Warehouse
 
-SCRATCH = "landing-*.ndjson"
 REJECT_BYTES = 64 << 10
+SCAN_ROWS = 20_000  # of one piece of the lines: DuckDB's threads share the pieces
 FIELDS = {
     "event_id": "varchar",
     "source": "varchar",
@@ -47,21 +42,44 @@ FIELDS = {
     "context": "json",
 }
 REQUIRED = ("event_id", "source", "protocol", "ingest", "type", "name", "occurred_at", "received_at")
-# Goes in front of a line: where it stood; the places in the batch of its record's first line and of itself.
-PLACE = {"part": "varchar", "record_offset": "bigint", "first_no": "bigint", "line_no": "bigint"}
-COLUMNS = ", ".join(f"{name}: '{kind}'" for name, kind in {**PLACE, **FIELDS}.items())
+PLACE = ("part", "record_offset", "index_in_record", "log_segment", "log_sequence", "log_index")
+# from_json takes what has another type for absent, so those that are no text are read as text and cast here.
+CAST = {name: kind for name, kind in FIELDS.items() if kind not in ("varchar", "json")}
+SHAPE = "{" + ", ".join(f'"{name}": "{"varchar" if name in CAST else kind}"' for name, kind in FIELDS.items()) + "}"
 # h64 of semantics.md section 0: first 8 bytes of SHA-256, big-endian, top bit cleared, parts joined by 0x1F.
 ID_HASH = "(('0x' || substr(sha256(source || chr(31) || event_id), 1, 16))::ubigint & 9223372036854775807)::bigint"
-READ = f"read_json($path, format = 'newline_delimited', columns = {{{COLUMNS}}})"
+
+
+def _field(name: str) -> str:
+    return f"event.{name}::{CAST[name]} as {name}" if name in CAST else f"event.{name} as {name}"
+
+
 INSERT = f"""
 insert into raw.events by name
+with parsed as (
+    select line_no, {", ".join(PLACE)}, from_json(line, '{SHAPE}') as event from incoming_lines
+),
+
+events as (
+    select line_no, {", ".join(PLACE)}, {", ".join(map(_field, FIELDS))} from parsed
+)
+
 select
     $base + line_no + 1 as event_no, $landing_id as landing_id, $topic as topic,
-    part, record_offset, line_no - first_no as index_in_record, {ID_HASH} as id_hash, {", ".join(FIELDS)}
-from {READ}
+    {", ".join(PLACE)}, {ID_HASH} as id_hash, {", ".join(FIELDS)}
+from events
 """
-PROBE = f"create or replace temp table probe as select * from {READ}"
-MISSING = f"select count(*) from probe where {' or '.join(f'{name} is null' for name in REQUIRED)}"
+LACKS = " or ".join(
+    [f"event.{name} is null" for name in REQUIRED]
+    + [f"(event.{name} is not null and try_cast(event.{name} as {kind}) is null)" for name, kind in CAST.items()]
+)
+UNREADABLE_LINES = f"""
+with parsed as (
+    select line_no, try(from_json(line, '{SHAPE}')) as event from incoming_lines
+)
+
+select line_no from parsed where event is null or {LACKS}
+"""
 UNREADABLE = (
     duckdb.InvalidInputException,
     duckdb.ConversionException,
@@ -69,9 +87,13 @@ UNREADABLE = (
     duckdb.ConstraintException,
 )
 REJECTED: dict[str, Any] = {
+    "line_no": pl.Int64,
     "part": pl.String,
     "record_offset": pl.Int64,
     "index_in_record": pl.Int32,
+    "log_segment": pl.String,
+    "log_sequence": pl.Int64,
+    "log_index": pl.Int32,
     "source": pl.String,
     "protocol": pl.String,
     "reason": pl.String,
@@ -81,23 +103,8 @@ REJECTED: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Record:
-    """What came under one position (a chunk of the log): lines, each with its newline; when, naive UTC."""
-
-    part: str
-    offset: int
-    body: bytes
-    line_n: int
-    received_at: datetime | None
-
-
-class LandingError(Exception):
-    """A landing cannot go on; nothing of the batch was kept. The message says why and how to mend it."""
-
-
 class _Event(msgspec.Struct):
-    """What no row can lack; no stricter than DuckDB, or a line's fate would hang on its batch."""
+    """What no row can lack: only to say what an unreadable line lacks."""
 
     event_id: str | int | float | bool
     source: str | int | float | bool
@@ -122,151 +129,95 @@ class _HasReason(msgspec.Struct):
     reason: str | msgspec.UnsetType = msgspec.UNSET
 
 
-_made_numbers: list[bytes] = []
 _event = msgspec.json.Decoder(_Event)
 _reject = msgspec.json.Decoder(_Reject)
 _has_reason = msgspec.json.Decoder(_HasReason)
 
 
 class Incoming:
-    """The lines of a batch on their way: events in a scratch file that DuckDB reads, the others set aside.
+    """The lines of a batch on their way: those that DuckDB is to read, and those set aside.
 
-    A line is in exactly one of the two. Set aside are the collector's rejects (lines with a reason) and, once
-    found, the lines that cannot be landed: no JSON, a wrong type, a required field missing. `path` is the
-    scratch file.
+    A line is in exactly one of the two. Set aside are the collector's rejects (lines with a reason), what a
+    source says is none of ours, and, once found, what cannot be landed: no JSON, a wrong type, a required
+    field missing. Of a key that comes twice in a line the first value counts.
     """
 
-    def __init__(self, path: Path, records: Sequence[Record]) -> None:
-        self.path = path
-        self._records = records
-        self._first = [0, *accumulate(record.line_n for record in records)]
-        # Lines set aside, by the number of their record and their place in it.
-        self._aside: dict[int, dict[int, bytes]] = {}
-        with path.open("wb") as file:
-            for k in range(len(records)):
-                file.write(self._placed(k))
+    def __init__(self, lines: pa.Table) -> None:
+        self._lines = lines
+        line = lines["line"]
+        odd = pc.or_(lines["has_mark"], pc.is_valid(lines["why"]))
+        odd = pc.or_(odd, pc.fill_null(pc.invert(pc.starts_with(line, b"{")), True))
+        self._aside = {
+            i for i in pc.indices_nonzero(odd).to_pylist() if lines["why"][i].is_valid or _is_no_event(line[i].as_py())
+        }
+        self._texts = self._readable()
 
     def insert(self, warehouse: Warehouse, *, base: int, landing_id: int, topic: str) -> int:
         """Append the events to raw.events; how many. event_no = base + 1 + place of the line in the batch.
 
         Raises one of UNREADABLE when a line cannot be landed: roll back, call `find_unreadable`, try again.
         """
-        values = {"path": str(self.path), "base": base, "landing_id": landing_id, "topic": topic}
-        return int(warehouse.execute(INSERT, values)[0][0])
+        if not self._texts.num_rows:
+            return 0
+        with warehouse.frames(incoming_lines=self._texts):
+            return int(warehouse.execute(INSERT, {"base": base, "landing_id": landing_id, "topic": topic})[0][0])
 
     def find_unreadable(self, warehouse: Warehouse) -> None:
-        """Set aside the lines that cannot be landed: what msgspec refuses, and of the rest what DuckDB."""
-        good: list[tuple[int, int, bytes]] = []
-        bad: list[tuple[int, int, bytes]] = []
-        for k, record in enumerate(self._records):
-            aside = self._aside.get(k, {})
-            for i, line in enumerate(_lines(record)):
-                if i not in aside:
-                    (good if _decodes(line) else bad).append((k, i, line))
-        bad += self._search(warehouse, good)
-        if not bad:
+        """Set aside the lines that cannot be landed."""
+        with warehouse.frames(incoming_lines=self._texts):
+            found = [line_no for (line_no,) in warehouse.execute(UNREADABLE_LINES)]
+        if not found:
             raise LandingError(
                 "DuckDB refused a batch of which it reads every line alone; nothing of it was kept. "
                 "Land again with a smaller [land] batch_events."
             )
-        for k, i, line in bad:
-            self._aside.setdefault(k, {})[i] = line
-        warehouse.execute("drop table if exists temp.probe")
-        with self.path.open("wb") as file:
-            for k in range(len(self._records)):
-                file.write(self._placed(k))
+        self._aside.update(found)
+        self._texts = self._readable()
 
     def rejects(self) -> pl.DataFrame:
-        """The lines set aside as rows of raw.rejected, without landing_id and topic."""
-        rows = [
-            {
-                "part": self._records[k].part,
-                "record_offset": self._records[k].offset,
-                "index_in_record": i,
-                **_reject_of(line, self._records[k].received_at),
-            }
-            for k, aside in sorted(self._aside.items())
-            for i, line in sorted(aside.items())
-        ]
+        """The lines set aside as rows of raw.rejected, with line_no, without landing_id and topic."""
+        numbers = sorted(self._aside)
+        rows = []
+        for line_no, row in zip(numbers, self._lines.take(pa.array(numbers, pa.int64())).to_pylist(), strict=True):
+            place = {name: row[name] for name in PLACE}
+            rows.append({"line_no": line_no, **place, **_reject_of(row["line"], row["why"], row["record_at"])})
         return pl.DataFrame(rows, schema=REJECTED)
 
-    def _placed(self, k: int) -> bytes:
-        """The events of one record as newline-delimited JSON with their places; the other lines go aside."""
-        record = self._records[k]
-        first, last = self._first[k], self._first[k + 1]
-        head = b'{"part":"%b","record_offset":%d,"first_no":%d,' % (
-            record.part.encode(),
-            record.offset,
-            first,
-        )
-        if k not in self._aside and b'"reason":' not in record.body and record.body[:1] == b"{":
-            rests = record.body[1:].split(b"\n{")
-            if len(rests) == record.line_n:
-                # Every line opens with a brace and has no reason: no loop over lines is needed.
-                parts = [b"\n" + head] * (3 * record.line_n)
-                parts[0] = head
-                parts[1::3] = _numbers(last)[first:last]
-                parts[2::3] = rests
-                return b"".join(parts)
-        aside = self._aside.setdefault(k, {})
-        parts = []
-        for i, line in enumerate(_lines(record)):
-            if i not in aside and _is_no_event(line):
-                aside[i] = line
-            if i not in aside:
-                parts.append(b'%b"line_no":%d,%b\n' % (head, first + i, line[1:]))
-        return b"".join(parts)
+    def _readable(self) -> pa.Table:
+        """The lines that are not set aside, as text; what is no UTF-8 is set aside."""
+        while True:
+            table = self._lines.select(["line", *PLACE]).append_column(
+                "line_no", pa.array(range(self._lines.num_rows), pa.int64())
+            )
+            if self._aside:
+                is_kept = pl.Series([True]).new_from_index(0, self._lines.num_rows)
+                is_kept[sorted(self._aside)] = False
+                table = table.filter(pa.chunked_array([is_kept.to_arrow()]))
+            try:
+                text = table["line"].cast(pa.large_string())
+            except pa.ArrowInvalid:
+                self._aside.update(_not_text(table))
+                continue
+            return pa.Table.from_batches(
+                table.set_column(0, "line", text).to_batches(max_chunksize=SCAN_ROWS),
+                schema=table.schema.set(0, pa.field("line", pa.large_string())),
+            )
 
-    def _search(self, warehouse: Warehouse, lines: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
-        with self.path.open("wb") as file:
-            file.write(b"".join(b'{"line_no":0,%b\n' % line[1:] for _, _, line in lines))
+
+def _not_text(table: pa.Table) -> list[int]:
+    found = []
+    for line_no, line in zip(table["line_no"].to_pylist(), table["line"].to_pylist(), strict=True):
         try:
-            warehouse.execute(PROBE, {"path": str(self.path)})
-            if warehouse.value(MISSING) == 0:
-                return []
-        except UNREADABLE:
-            pass
-        if len(lines) == 1:
-            return lines
-        half = len(lines) // 2
-        return self._search(warehouse, lines[:half]) + self._search(warehouse, lines[half:])
+            line.decode()
+        except UnicodeDecodeError:
+            found.append(line_no)
+    return found
 
 
-@contextmanager
-def incoming(home: Path, records: Sequence[Record]) -> Iterator[Incoming]:
-    """The lines of the records, with a scratch file in `home` as long as the block runs."""
-    prefix, suffix = SCRATCH.split("*")
-    descriptor, name = tempfile.mkstemp(dir=home, prefix=prefix, suffix=suffix)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield Incoming(Path(name), records)
-    finally:
-        Path(name).unlink(missing_ok=True)
-        os.close(descriptor)
-
-
-def remove_leftovers(home: Path) -> None:
-    """Remove the scratch files of landings that were killed."""
-    for path in home.glob(SCRATCH):
-        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
-
-
-def _numbers(line_n: int) -> list[bytes]:
-    for number in range(len(_made_numbers), line_n):
-        _made_numbers.append(b'"line_no":%d,' % number)
-    return _made_numbers
-
-
-def _lines(record: Record) -> list[bytes]:
-    return record.body.split(b"\n")[:-1]
-
-
-def _is_no_event(line: bytes) -> bool:
-    if line[:1] != b"{":
+def _is_no_event(line: bytes | None) -> bool:
+    if not line or line[:1] != b"{":
         return True
-    if b'"reason":' not in line:
+    if MARK not in line:
         return False
     try:
         return _has_reason.decode(line).reason is not msgspec.UNSET
@@ -274,40 +225,28 @@ def _is_no_event(line: bytes) -> bool:
         return True
 
 
-def _decodes(line: bytes) -> bool:
+def _reject_of(line: bytes | None, why: str | None, record_at: datetime | None) -> dict[str, Any]:
+    if why is None:
+        try:
+            reject = _reject.decode(line or b"")
+            content = base64.b64decode(reject.bytes or "", validate=True)
+            return {
+                "source": reject.source,
+                "protocol": reject.protocol,
+                "reason": reject.reason,
+                "detail": reject.detail,
+                "bytes": content[:REJECT_BYTES],
+                "received_at": naive(reject.received_at) or record_at,
+            }
+        except (msgspec.MsgspecError, UnicodeDecodeError, binascii.Error):
+            why = f"The line is no event: {_lack(line or b'')}"
+    kept = None if line is None else line[:REJECT_BYTES]
+    return {"reason": "undecodable", "detail": why, "bytes": kept, "received_at": record_at}
+
+
+def _lack(line: bytes) -> str:
     try:
         _event.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return False
-    return True
-
-
-def _reject_of(line: bytes, received_at: datetime | None) -> dict[str, Any]:
-    try:
-        reject = _reject.decode(line)
-        content = base64.b64decode(reject.bytes or "", validate=True)
-        return {
-            "source": reject.source,
-            "protocol": reject.protocol,
-            "reason": reject.reason,
-            "detail": reject.detail,
-            "bytes": content[:REJECT_BYTES],
-            "received_at": naive(reject.received_at) or received_at,
-        }
-    except (msgspec.MsgspecError, UnicodeDecodeError, binascii.Error):
-        try:
-            _event.decode(line)
-            why = "DuckDB cannot read it"
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            why = str(error)
-        return {
-            "reason": "undecodable",
-            "detail": f"The line on the log is no event: {why}",
-            "bytes": line[:REJECT_BYTES],
-            "received_at": received_at,
-        }
-
-
-def naive(at: datetime | None) -> datetime | None:
-    """The instant as DuckDB keeps it: UTC without a zone. Without a zone it is taken as UTC already."""
-    return at.astimezone(UTC).replace(tzinfo=None) if at and at.tzinfo else at
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return str(error)
+    return "DuckDB cannot read it"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ingest.from_log import FromLog
 from ingest.imports import import_access_log, import_jsonl
 from ingest.land import land
 from ingest.log import Writer
@@ -26,7 +27,7 @@ def brought(home: Path, bring: Callable[[Writer], object]) -> Warehouse:
     bring(writer)
     writer.close()
     warehouse = open_warehouse(home / "warehouse.duckdb")
-    land(warehouse, home / "log", clock=lambda: NOW)
+    land(warehouse, FromLog(home / "log"), clock=lambda: NOW)
     build(warehouse, Definitions(), key=KEY, now=NOW.replace(tzinfo=None))
     return warehouse
 

@@ -30,5 +30,8 @@ create table if not exists raw.events (
     title varchar, -- page title
     properties json, -- what the caller put there, whole
     traits json, -- what the caller says of the person
-    context json -- user agent, sizes, campaign, ... (the canonical event's context)
+    context json, -- user agent, sizes, campaign, ... (the canonical event's context)
+    log_segment varchar, -- from Kafka: the log segment that it came from; null when landed from the log
+    log_sequence bigint, -- from Kafka: its chunk's sequence number there
+    log_index integer -- from Kafka: its place in that chunk, from 0
 );

@@ -9,6 +9,6 @@ create table if not exists raw.gaps (
     from_position bigint not null, -- first position that is missing
     to_position bigint not null, -- first position after it that is there (or would be next)
     event_n bigint, -- events that are missing
-    cause varchar not null, -- lost, damaged, compacted, control
+    cause varchar not null, -- lost, damaged, compacted, control (Kafka's own marks, which are no events)
     noticed_at timestamp not null -- clock of the landing, UTC
 );

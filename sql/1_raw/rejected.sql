@@ -13,5 +13,8 @@ create table if not exists raw.rejected (
     reason varchar not null, -- one name of the closed set, for example bad_time
     detail varchar, -- a sentence that says what was wrong
     bytes blob, -- what was sent, cut at 64 KiB
-    received_at timestamp -- when the collector took it, UTC
+    received_at timestamp, -- when the collector took it, UTC
+    log_segment varchar, -- from Kafka: the log segment that it came from; null when landed from the log, or not ours
+    log_sequence bigint, -- from Kafka: its chunk's sequence number there
+    log_index integer -- from Kafka: its place in that chunk, from 0
 );

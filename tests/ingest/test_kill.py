@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.from_log import FromLog
 from ingest.land import land
 from ingest.log import segments
 from warehouse import open_warehouse
@@ -48,6 +49,7 @@ LANDER = """
     import sys
     from datetime import UTC, datetime
     from pathlib import Path
+    from ingest.from_log import FromLog
     from ingest.land import land
     from warehouse import open_warehouse
 
@@ -58,7 +60,7 @@ LANDER = """
     def checkpoint(done, total):
         print("batch", flush=True)
         warehouse.checkpoint()
-    print(land(warehouse, home / "log", clock=now, batch_events=150, progress=checkpoint).read_n, flush=True)
+    print(land(warehouse, FromLog(home / "log"), clock=now, batch_events=150, progress=checkpoint).read_n, flush=True)
     warehouse.close()
 """
 
@@ -113,7 +115,7 @@ def test_what_a_killed_writer_acknowledged_is_there_once(home: Path) -> None:
         assert not [chunk.damage for chunk in chunks if chunk.damage]
 
     warehouse = open_warehouse(home / "warehouse.duckdb")
-    land(warehouse, home / "log", clock=lambda: START)
+    land(warehouse, FromLog(home / "log"), clock=lambda: START)
     rows = warehouse.execute("select event_id, part, record_offset from raw.events")
     landed = {event_id: (part, offset) for event_id, part, offset in rows}
     assert len(rows) == len(landed)
@@ -151,10 +153,9 @@ def test_a_killed_lander_leaves_rows_and_positions_that_agree_and_the_next_goes_
 
     began = time.monotonic()
     warehouse = open_warehouse(home / "warehouse.duckdb")
-    land(warehouse, home / "log", clock=lambda: START)
+    land(warehouse, FromLog(home / "log"), clock=lambda: START)
     assert time.monotonic() - began < 10
     assert warehouse.value("select count(distinct event_id) from raw.events") == expected
     assert warehouse.value("select sum(read_n) from raw.landings") == expected
     assert warehouse.value("select count(*) from raw.positions where not is_done") == 0
-    assert not list(home.glob("landing-*"))
     warehouse.close()

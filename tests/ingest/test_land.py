@@ -17,8 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.land import Landed, LandingRefused, land, release
+from ingest.from_log import FromLog, release
+from ingest.land import Landed, LandingRefused, land
 from ingest.log import Writer, segments
+from ingest.source import LandingError
 from warehouse import Warehouse, open_warehouse
 
 START = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -134,7 +136,7 @@ def test_events_land_with_their_coordinates_and_all_their_fields(warehouse: Ware
         referrer="r", properties={"price": 12.5, "q": '"reason":'}, traits={"plan": "pro"},
     )  # fmt: skip
     append(log, [event("e1"), full])
-    assert land(warehouse, log, clock=now) == Landed(2, 2, 0, 0, 0, 1)
+    assert land(warehouse, FromLog(log), clock=now) == Landed(2, 2, 0, 0, 0, 1)
     (segment,) = segments(log)
     assert warehouse.execute(
         "select event_no, landing_id, topic, part, record_offset, index_in_record, event_id from raw.events "
@@ -151,7 +153,7 @@ def test_events_land_with_their_coordinates_and_all_their_fields(warehouse: Ware
 
 def test_the_id_hash_is_the_one_of_the_semantics(warehouse: Warehouse, log: Path) -> None:
     append(log, [event(f"é{i}", source="wéb") for i in range(50)])
-    land(warehouse, log, clock=now)
+    land(warehouse, FromLog(log), clock=now)
     for event_id, id_hash in warehouse.execute("select event_id, id_hash from raw.events"):
         digest = hashlib.sha256(f"wéb\x1f{event_id}".encode()).digest()
         assert id_hash == int.from_bytes(digest[:8], "big") & (2**63 - 1)
@@ -159,10 +161,10 @@ def test_the_id_hash_is_the_one_of_the_semantics(warehouse: Warehouse, log: Path
 
 def test_twice_is_the_same_as_once_and_only_the_clock_moves(warehouse: Warehouse, log: Path) -> None:
     append(log, [event("e1"), reject("bad_time")])
-    land(warehouse, log, clock=now)
+    land(warehouse, FromLog(log), clock=now)
     tables = "events", "rejected", "gaps", "landings", "spans"
     before = [warehouse.execute(f"select * from raw.{table}") for table in tables]
-    assert land(warehouse, log, clock=lambda: START + HOUR) == Landed()
+    assert land(warehouse, FromLog(log), clock=lambda: START + HOUR) == Landed()
     assert [warehouse.execute(f"select * from raw.{table}") for table in tables] == before
     assert warehouse.execute("select landed_at from raw.clock") == [((START + HOUR).replace(tzinfo=None),)]
 
@@ -170,13 +172,13 @@ def test_twice_is_the_same_as_once_and_only_the_clock_moves(warehouse: Warehouse
 def test_a_live_segment_is_caught_up_and_a_closed_one_is_done(warehouse: Warehouse, log: Path) -> None:
     writer = Writer(log, clock=now)
     writer.append([event("e1")], START, START)
-    land(warehouse, log, clock=now)
+    land(warehouse, FromLog(log), clock=now)
     at = START.replace(tzinfo=None)
     positions = "select next_position, caught_up_at, last_received_at, is_done from raw.positions"
     assert warehouse.execute(positions) == [(2, at, at, False)]
     writer.append([event("e2")], START + HOUR, START + HOUR)
     writer.close()
-    land(warehouse, log, clock=lambda: START + 2 * HOUR)
+    land(warehouse, FromLog(log), clock=lambda: START + 2 * HOUR)
     assert warehouse.execute(positions) == [
         (3, (START + 2 * HOUR).replace(tzinfo=None), (START + HOUR).replace(tzinfo=None), True)
     ]
@@ -185,7 +187,7 @@ def test_a_live_segment_is_caught_up_and_a_closed_one_is_done(warehouse: Warehou
 
 
 def test_nothing_at_all_still_moves_the_clock(warehouse: Warehouse, log: Path) -> None:
-    assert land(warehouse, log, clock=now) == Landed()
+    assert land(warehouse, FromLog(log), clock=now) == Landed()
     assert warehouse.execute("select landed_at from raw.clock") == [(START.replace(tzinfo=None),)]
 
 
@@ -201,7 +203,6 @@ BAD = {
     "time that is none": event("x", occurred_at="yesterday"),
     "month 13": event("x", received_at="2026-13-01T00:00:00.000Z"),
     "seq too large": event("x", seq=10**30),
-    "key twice": event("x")[:-1] + b',"event_id":"y"}',
     "trailing bytes": event("x") + b"}",
     "reason without bytes in base64": b'{"reason":"bad_time","bytes":"%%%"}',
     "reason of a wrong type": b'{"reason":7}',
@@ -214,7 +215,7 @@ def test_a_line_that_cannot_be_landed_is_a_reject_and_its_neighbours_land(
     warehouse: Warehouse, log: Path, bad: bytes
 ) -> None:
     append(log, [event("e1"), bad, event("e2")], [event("e3")])
-    assert land(warehouse, log, clock=now) == Landed(4, 3, 0, 1, 0, 1)
+    assert land(warehouse, FromLog(log), clock=now) == Landed(4, 3, 0, 1, 0, 1)
     assert ids(warehouse) == ["e1", "e2", "e3"]
     assert warehouse.execute("select record_offset, index_in_record, reason, bytes, received_at from raw.rejected") == [
         (1, 1, "undecodable", bad, START.replace(tzinfo=None))
@@ -224,7 +225,7 @@ def test_a_line_that_cannot_be_landed_is_a_reject_and_its_neighbours_land(
 
 def test_rejects_of_the_collector_land_with_their_bytes(warehouse: Warehouse, log: Path) -> None:
     append(log, [reject("bad_time", b"\x00\xffraw"), event("e1"), reject("too_deep", b"y" * 100_000)])
-    assert land(warehouse, log, clock=now) == Landed(3, 1, 0, 2, 0, 1)
+    assert land(warehouse, FromLog(log), clock=now) == Landed(3, 1, 0, 2, 0, 1)
     assert warehouse.execute(
         "select reason, detail, source, protocol, index_in_record, bytes from raw.rejected order by index_in_record"
     ) == [
@@ -238,14 +239,14 @@ def test_many_bad_lines_are_found_in_one_landing(warehouse: Warehouse, log: Path
     bad = list(BAD.values()) * 3
     good = [event(f"e{i}") for i in range(len(bad))]
     append(log, [line for pair in zip(good, bad, strict=True) for line in pair])
-    assert land(warehouse, log, clock=now) == Landed(2 * len(bad), len(bad), 0, len(bad), 0, 1)
+    assert land(warehouse, FromLog(log), clock=now) == Landed(2 * len(bad), len(bad), 0, len(bad), 0, 1)
     assert_tiled(warehouse)
 
 
 def test_the_first_landed_payload_stays(warehouse: Warehouse, log: Path) -> None:
     append(log, [event("e1", name="first"), event("e1", name="second")], [event("e1", name="third")])
     append(log, [event("e1", name="fourth"), event("e1", source="app")], at=START + HOUR)
-    assert land(warehouse, log, clock=now, batch_events=2) == Landed(5, 2, 3, 0, 0, 3)
+    assert land(warehouse, FromLog(log), clock=now, batch_events=2) == Landed(5, 2, 3, 0, 0, 3)
     assert warehouse.execute("select source, name from raw.events order by event_no") == [
         ("web", "first"),
         ("app", "Product Viewed"),
@@ -256,7 +257,7 @@ def test_the_first_landed_payload_stays(warehouse: Warehouse, log: Path) -> None
 def test_the_window_is_measured_from_the_copy_that_was_kept(warehouse: Warehouse, log: Path) -> None:
     hours = [0, 72, 72.001, 100, 144.001, 145, -1, -73]
     append(log, [event("e1", at=START + h * HOUR) for h in hours])
-    land(warehouse, log, clock=now)
+    land(warehouse, FromLog(log), clock=now)
     kept = [
         row[0].replace(tzinfo=UTC) for row in warehouse.execute("select received_at from raw.events order by event_no")
     ]
@@ -296,9 +297,9 @@ def test_what_is_a_duplicate_does_not_depend_on_chunks_batches_or_landings(
         made = [event(e, at=START + timedelta(minutes=minute), seq=payload) for e, minute, payload in piece]
         writer.append(made, START, START)
         if number < landings:
-            land(warehouse, home / "log", clock=now, dedup_hours=2, batch_events=batch_events)
+            land(warehouse, FromLog(home / "log"), clock=now, dedup_hours=2, batch_events=batch_events)
     writer.close()
-    land(warehouse, home / "log", clock=now, dedup_hours=2, batch_events=batch_events)
+    land(warehouse, FromLog(home / "log"), clock=now, dedup_hours=2, batch_events=batch_events)
     expected = [
         (
             number + 1,
@@ -326,13 +327,13 @@ def harm_chunk(folder: Path, sequence: int) -> None:
 def test_a_damaged_chunk_is_a_gap_and_the_others_land(warehouse: Warehouse, log: Path) -> None:
     append(log, [event("e1")], [event("e2"), event("e3")], [event("e4")])
     harm_chunk(log, 2)
-    assert land(warehouse, log, clock=now) == Landed(2, 2, 0, 0, 2, 1)
+    assert land(warehouse, FromLog(log), clock=now) == Landed(2, 2, 0, 0, 2, 1)
     assert ids(warehouse) == ["e1", "e4"]
     assert warehouse.execute("select from_position, to_position, event_n, cause, noticed_at from raw.gaps") == [
         (2, 3, 2, "damaged", START.replace(tzinfo=None))
     ]
     assert warehouse.execute("select from_position, to_position, read_n, gap_n from raw.spans") == [(1, 4, 2, 2)]
-    assert land(warehouse, log, clock=now) == Landed()
+    assert land(warehouse, FromLog(log), clock=now) == Landed()
     assert_tiled(warehouse)
 
 
@@ -340,27 +341,27 @@ def test_a_segment_that_was_emptied_is_a_gap_once(warehouse: Warehouse, log: Pat
     append(log, [event("e1")])
     append(log, [event("e2")], at=START + HOUR)
     segments(log)[0].path.write_bytes(b"")
-    landed = land(warehouse, log, clock=now)
+    landed = land(warehouse, FromLog(log), clock=now)
     assert (landed.new_n, ids(warehouse)) == (1, ["e2"])
     assert warehouse.execute("select event_n, cause from raw.gaps") == [(None, "damaged")]
-    assert land(warehouse, log, clock=now) == Landed()
+    assert land(warehouse, FromLog(log), clock=now) == Landed()
     assert_tiled(warehouse)
 
 
 def test_a_segment_that_vanished_is_a_gap_once(warehouse: Warehouse, log: Path) -> None:
     writer = Writer(log, clock=now)
     writer.append([event("e1")], START, START)
-    land(warehouse, log, clock=now)
+    land(warehouse, FromLog(log), clock=now)
     writer.close()
     (segment,) = segments(log)
     segment.path.unlink()
     append(log, [event("e2")], at=START + HOUR)
-    assert land(warehouse, log, clock=now) == Landed(1, 1, 0, 0, 0, 1)
+    assert land(warehouse, FromLog(log), clock=now) == Landed(1, 1, 0, 0, 0, 1)
     assert warehouse.execute("select part, from_position, to_position, event_n, cause from raw.gaps") == [
         (segment.name, 2, 2, None, "lost")
     ]
     assert warehouse.value("select count(*) from raw.positions where not is_done") == 0
-    assert land(warehouse, log, clock=now) == Landed()
+    assert land(warehouse, FromLog(log), clock=now) == Landed()
     assert_tiled(warehouse)
 
 
@@ -373,14 +374,14 @@ def test_of_two_landings_the_one_with_the_old_position_is_refused(warehouse: War
     def overtake(done: int, total: int) -> None:
         assert total == 7
         if done == 2:
-            assert land(other, log, clock=now).new_n == 5
+            assert land(other, FromLog(log), clock=now).new_n == 5
 
     with pytest.raises(LandingRefused, match="Another landing moved the position"):
-        land(warehouse, log, clock=now, batch_events=2, progress=overtake)
+        land(warehouse, FromLog(log), clock=now, batch_events=2, progress=overtake)
     other.close()
     assert warehouse.value("select count(*) from raw.events") == 7
     assert_tiled(warehouse)
-    assert land(warehouse, log, clock=now) == Landed()
+    assert land(warehouse, FromLog(log), clock=now) == Landed()
 
 
 def test_a_new_segment_is_begun_by_one_landing_only(warehouse: Warehouse, log: Path, home: Path) -> None:
@@ -390,44 +391,26 @@ def test_a_new_segment_is_begun_by_one_landing_only(warehouse: Warehouse, log: P
 
     def overtake(done: int, total: int) -> None:
         if (done, total) == (1, 2):
-            land(other, log, clock=now)
+            land(other, FromLog(log), clock=now)
 
     with pytest.raises(LandingRefused):
-        land(warehouse, log, clock=now, batch_events=1, progress=overtake)
+        land(warehouse, FromLog(log), clock=now, batch_events=1, progress=overtake)
     other.close()
     assert_tiled(warehouse)
 
 
 def test_a_landing_beside_an_unfinished_one_is_refused(warehouse: Warehouse, log: Path, home: Path) -> None:
     append(log, [event("e1")])
-    land(warehouse, log, clock=now)
+    land(warehouse, FromLog(log), clock=now)
     append(log, [event("e2")], at=START + HOUR)
     other = open_warehouse(home / "warehouse.duckdb")
     other.execute("begin")
     other.execute("delete from raw.clock")
     with pytest.raises(LandingRefused, match="Another landing is at work"):
-        land(warehouse, log, clock=now)
+        land(warehouse, FromLog(log), clock=now)
     other.execute("rollback")
     other.close()
-    assert land(warehouse, log, clock=now).new_n == 1
-    assert_tiled(warehouse)
-
-
-def test_no_scratch_file_stays_behind(warehouse: Warehouse, log: Path, home: Path) -> None:
-    (home / "landing-of-a-killed-one.ndjson").write_text("{}")
-    append(log, *[[event(f"e{i}"), b"bad"] for i in range(4)])
-    seen: list[str] = []
-
-    def stop(_done: int, _total: int) -> None:
-        seen.extend(str(path.stat().st_mode & 0o777) for path in home.glob("landing-*"))
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        land(warehouse, log, clock=now, batch_events=2, progress=stop)
-    assert set(seen) == {str(0o600)}
-    assert not list(home.glob("landing-*"))
-    assert land(warehouse, log, clock=now).new_n == 3
-    assert not list(home.glob("landing-*"))
+    assert land(warehouse, FromLog(log), clock=now).new_n == 1
     assert_tiled(warehouse)
 
 
@@ -438,7 +421,7 @@ def test_what_is_released_was_landed_closed_old_and_checkpointed(warehouse: Ware
     living.append([event("living")], START - 30 * HOUR, START - 30 * HOUR)
     day = timedelta(hours=24)
     assert release(warehouse, log, keep=timedelta(0), now=START) == []
-    land(warehouse, log, clock=now)
+    land(warehouse, FromLog(log), clock=now)
     append(log, [event("not landed")], at=START - 40 * HOUR)
     old = next(segment.name for segment in segments(log) if segment.start_ms == (START - 25 * HOUR).timestamp() * 1000)
     assert release(warehouse, log, keep=day, now=START) == [old]
@@ -448,11 +431,11 @@ def test_what_is_released_was_landed_closed_old_and_checkpointed(warehouse: Ware
     copy = open_warehouse(home / "copy.duckdb")
     assert "old" in ids(copy)
     copy.close()
-    land(warehouse, log, clock=now)
+    land(warehouse, FromLog(log), clock=now)
     assert len(release(warehouse, log, keep=timedelta(0), now=START)) == 2
     assert len(segments(log)) == 1
     living.close()
-    land(warehouse, log, clock=now)
+    land(warehouse, FromLog(log), clock=now)
     assert len(release(warehouse, log, keep=timedelta(0), now=START)) == 1
     assert not list(log.iterdir())
     assert warehouse.value("select count(*) from raw.gaps") == 0
@@ -464,9 +447,54 @@ def test_a_landing_in_small_batches_gives_the_same_rows(home: Path) -> None:
     rows = []
     for batch_events in (1, 7, 1000):
         warehouse = open_warehouse(None)
-        landed = land(warehouse, home / "log", clock=now, batch_events=batch_events)
+        landed = land(warehouse, FromLog(home / "log"), clock=now, batch_events=batch_events)
         assert (landed.read_n, landed.new_n, landed.duplicate_n) == (40, 35, 5)
         assert_tiled(warehouse)
         rows.append(warehouse.execute("select * exclude (landing_id) from raw.events order by event_no"))
         warehouse.close()
     assert rows[0] == rows[1] == rows[2]
+
+
+def test_of_a_key_that_comes_twice_the_first_value_counts(warehouse: Warehouse, log: Path) -> None:
+    append(log, [event("x")[:-1] + b',"event_id":"y"}'])
+    assert land(warehouse, FromLog(log), clock=now).new_n == 1
+    assert ids(warehouse) == ["x"]
+
+
+@pytest.mark.parametrize("field", ["name", "title", "properties"])
+def test_what_is_no_utf8_in_a_whole_event_is_a_reject(warehouse: Warehouse, log: Path, field: str) -> None:
+    bad = event("x", **{field: "HERE"}).replace(b"HERE", b"\xff\xfe")
+    append(log, [event("e1"), bad, event("e2")])
+    assert land(warehouse, FromLog(log), clock=now) == Landed(3, 2, 0, 1, 0, 1)
+    assert warehouse.execute("select index_in_record, reason, bytes from raw.rejected") == [(1, "undecodable", bad)]
+    assert ids(warehouse) == ["e1", "e2"]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"seq": "many"}, {"seq": [1]}, {"sent_at": "soon"}, {"sent_at": {}}, {"seq": True}], ids=str
+)
+def test_a_wrong_type_is_a_reject_and_no_null(warehouse: Warehouse, log: Path, fields: dict[str, Any]) -> None:
+    """DuckDB's from_json would take it for absent."""
+    append(log, [event("e1", seq=1, sent_at=stamp(START)), event("x", **fields)])
+    assert land(warehouse, FromLog(log), clock=now) == Landed(2, 1, 0, 1, 0, 1)
+    assert warehouse.execute("select event_id, seq from raw.events") == [("e1", 1)]
+
+
+def test_a_batch_too_large_for_the_memory_lands_in_halves(home: Path, log: Path) -> None:
+    """A warehouse whose memory holds a small batch, and not all of them at once."""
+    append(log, *[[event(f"e{k}-{i}", title="y" * 20_000) for i in range(20)] for k in range(200)])
+    warehouse = open_warehouse(home / "warehouse.duckdb", memory_limit="60MB", threads=1)
+    warehouse.execute("set temp_directory = ''")
+    landed = land(warehouse, FromLog(log), clock=now)
+    assert (landed.read_n, landed.new_n) == (4000, 4000)
+    assert landed.batch_n > 1
+    assert_tiled(warehouse)
+    warehouse.close()
+
+
+def test_a_log_full_of_what_is_no_event_stops_the_landing(warehouse: Warehouse, log: Path) -> None:
+    append(log, [b"something else"] * 1000 + [event("e1")])
+    with pytest.raises(LandingError, match="are no events of footfall"):
+        land(warehouse, FromLog(log), clock=now)
+    assert warehouse.value("select count(*) from raw.rejected") == 0
+    assert warehouse.value("select count(*) from raw.positions") == 0

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from ingest.from_log import FromLog
 from ingest.land import land
 from ingest.log import segments
 from warehouse import Warehouse, open_warehouse
@@ -226,7 +227,7 @@ class Visit:
 
     def landed(self) -> list[Row]:
         """The rows of raw.events, as the models find them."""
-        land(self.warehouse, self.collector.log, clock=lambda: datetime.now(UTC))
+        land(self.warehouse, FromLog(self.collector.log), clock=lambda: datetime.now(UTC))
         columns = "event_id, type, name, anonymous_id, user_id, id_kind, session_hint, page_view_id, seq, url, title"
         found = self.warehouse.execute(
             f"select {columns}, properties, context from raw.events where source = $source order by occurred_at, seq",
