@@ -62,6 +62,10 @@ class LandingRefused(LandingError):
     """Another landing moved the positions meanwhile: this one kept nothing of its batch."""
 
 
+class LandingTooLarge(LandingError):
+    """The memory does not suffice to commit the batch; nothing of it was kept."""
+
+
 @dataclass(frozen=True)
 class Landed:
     """What a landing did: events read = new + duplicate + rejected; gap_n as far as it is known."""
@@ -152,12 +156,10 @@ class _Lander:
             except UNREADABLE:
                 incoming.find_unreadable(self.warehouse)
                 landed = self._store(batch, incoming)
-        except duckdb.OutOfMemoryException:
+        except (duckdb.OutOfMemoryException, LandingTooLarge):
             halves = batch.halves()
             if halves is None:
                 raise
-            # Rows of earlier batches fill the memory too, until a checkpoint writes them down.
-            self.warehouse.checkpoint()
             first, second = halves
             return _sum(self.land(first, Incoming(first.lines)), self.land(second, Incoming(second.lines)))
         self.known.update(stretch.part for stretch in batch.stretches)
@@ -326,6 +328,11 @@ def _fenced(warehouse: Warehouse, landed_at: datetime | None = None) -> Iterator
             warehouse.execute("insert into raw.clock values ($clock)", {"clock": landed_at or clock})
             yield
     except duckdb.TransactionException as error:
+        if "failed to pin" in str(error):
+            raise LandingTooLarge(
+                "There is too little memory to commit a batch; nothing of it was kept. "
+                "Raise memory_limit under [warehouse], or lower batch_events under [land]."
+            ) from error
         if "onflict" not in str(error):
             raise
         raise LandingRefused(f"Another landing is at work in this warehouse ({error}). Land again.") from error
