@@ -189,14 +189,12 @@ def expire(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no_
 
 def tidy(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no_bar) -> tuple[bool, str]:  # noqa: ARG001
     """Remove what killed steps left behind, and let go of segments that are landed and old."""
-    from ingest.incoming import remove_leftovers
-    from ingest.land import release
+    from ingest.from_log import release
     from transforms.publish import remove_scratch
     from warehouse import remove_scratch as remove_copies
 
     gone = release(warehouse, home / "log", keep=settings.log.keep, now=now())
     # Whoever holds the warehouse is the only one at work in the home.
-    remove_leftovers(home)
     remove_scratch(home)
     remove_copies(home / "warehouse.duckdb")
     return bool(gone), f"{len(gone):,} segments of the log were let go; scratch files are gone."

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest import log
-from ingest.source import BATCH_BYTES, LINES, MARK, Batch, End, Gap, Position, Stretch, naive
+from ingest.source import LINES, MARK, Batch, End, Gap, Position, Stretch, naive
 from warehouse import Warehouse
 
 TOPIC = "log"
@@ -61,7 +61,7 @@ class LogReading:
         ]
         self._parts = []
         for segment in found:
-            position = positions.get(segment.name, Position(1, False, None))
+            position = positions.get(segment.name, Position(1))
             if not position.is_done:
                 # Closed is asked first: what a closed segment holds then is all that it will ever hold.
                 is_closed = segment.is_closed()
@@ -75,7 +75,7 @@ class LogReading:
         """The lines that the segments say they hold, as far as they can be asked."""
         return sum(part.segment.event_n(part.next_position - 1) for part in self._parts)
 
-    def batches(self, batch_events: int) -> Iterator[Batch]:
+    def batches(self, batch_events: int, batch_bytes: int) -> Iterator[Batch]:
         """Whole chunks; a segment whose file is gone comes as a gap."""
         stretches = [
             Stretch(part, at, at, gap=Gap(TOPIC, part, at, at, None, "lost"), is_last=True) for part, at in self._lost
@@ -87,7 +87,7 @@ class LogReading:
                 for chunk in part.segment.chunks(part.next_position - 1):
                     if part.end is not None and chunk.sequence > part.end:
                         break
-                    is_full = line_n + (chunk.event_n or 0) > batch_events or byte_n + len(chunk.body) > BATCH_BYTES
+                    is_full = line_n + (chunk.event_n or 0) > batch_events or byte_n + len(chunk.body) > batch_bytes
                     if is_full and stretches:
                         yield _batch(stretches, bodies)
                         stretches, bodies = [], []

@@ -21,6 +21,9 @@ from warehouse import Warehouse
 NO_CLOCK = datetime(1970, 1, 1)
 # A batch of so many lines, most of which are no events, comes from somewhere that is not ours.
 STRANGE_N = 1000
+BATCH_BYTES = 96 << 20
+# A batch takes several times its bytes of DuckDB's memory; a commit that runs out does not give it back.
+MEMORY_SHARE = 16
 
 NEW = "select count(*), min(event_no), max(event_no) from raw.events where event_no > $base"
 LANDING = """
@@ -99,13 +102,15 @@ def land(
     landed_at = naive(clock()) or NO_CLOCK
     if warehouse.value("select count(*) from raw.clock") == 0:
         warehouse.execute("insert into raw.clock values ($landed_at)", {"landed_at": NO_CLOCK})
+    memory = int(warehouse.value("select parse_formatted_bytes(current_setting('memory_limit'))"))
+    batch_bytes = min(BATCH_BYTES, memory // MEMORY_SHARE)
     positions = _positions(warehouse, source.topic)
     with source.reading(positions, landed_at) as reading:
         lander = _Lander(
             warehouse, source.topic, reading.topic_id, set(positions), landed_at, timedelta(hours=dedup_hours)
         )
         landed, total = Landed(), reading.total() if progress else 0
-        with closing(_ahead(reading.batches(batch_events))) as batches:
+        with closing(_ahead(reading.batches(batch_events, batch_bytes))) as batches:
             for batch, incoming in batches:
                 landed = _sum(landed, lander.land(batch, incoming))
                 if progress:
@@ -118,7 +123,8 @@ def land(
 
 def _positions(warehouse: Warehouse, topic: str) -> dict[str, Position]:
     rows = warehouse.execute(
-        "select part, next_position, is_done, topic_id from raw.positions where topic = $topic", {"topic": topic}
+        "select part, next_position, is_done, topic_id, last_received_at from raw.positions where topic = $topic",
+        {"topic": topic},
     )
     return {part: Position(*rest) for part, *rest in rows}
 

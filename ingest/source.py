@@ -10,7 +10,6 @@ from typing import Protocol
 
 import pyarrow as pa
 
-BATCH_BYTES = 96 << 20
 MARK = b'"reason":'  # every reject of the collector holds it, few events do
 LINES = pa.schema(
     [
@@ -89,8 +88,9 @@ class Position:
     """How far a part was landed, as raw.positions has it."""
 
     next_position: int
-    is_done: bool
-    topic_id: str | None
+    is_done: bool = False
+    topic_id: str | None = None
+    last_received_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ class Reading(Protocol):
     def total(self) -> int:
         """About how many lines there are to read; asked before they are."""
 
-    def batches(self, batch_events: int) -> Iterator[Batch]:
-        """Batches of about `batch_events` lines, less when they are large."""
+    def batches(self, batch_events: int, batch_bytes: int) -> Iterator[Batch]:
+        """Batches of about `batch_events` lines or `batch_bytes` bytes, whatever comes first."""
 
     def ends(self) -> list[End]:
         """The parts that are now read to their end. Raises what kept the pass from reading the others."""
