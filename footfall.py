@@ -207,14 +207,15 @@ def live(
 @app.command()
 def land(
     home: Home = HOME,
-    source: Annotated[Literal["log", "kafka"] | None, typer.Option("--from", help="Where to read.")] = None,
+    source: Annotated[
+        Literal["log", "kafka"] | None,
+        typer.Option("--from", help="Where to read [default: Kafka if configured]."),
+    ] = None,
 ) -> None:
-    """Bring what the log holds into the warehouse, each event once."""
+    """Bring what the log or Kafka holds into the warehouse, each event once."""
     settings = steps.load_settings(home)
-    if source == "kafka":
-        raise Failure("Landing from Kafka is not built yet. Leave --from out, or say --from log.")
     with steps.opened(home, settings) as warehouse:
-        typer.echo(steps.land(home, settings, warehouse, bar=_bar)[1])
+        typer.echo(steps.land(home, settings, warehouse, source=source, bar=_bar)[1])
 
 
 @app.command()

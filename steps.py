@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from config import Config
+    from ingest.source import Source
     from transforms.definitions import Definitions
     from warehouse import Warehouse
 
@@ -47,8 +48,18 @@ def no_bar(title: str, unit: str) -> AbstractContextManager[Progress]:  # noqa: 
 # and tables.
 
 
-def land(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no_bar) -> tuple[bool, str]:
-    """Bring what waits into raw.*, and let go of segments that are landed and old."""
+def land(
+    home: Path,
+    settings: Config,
+    warehouse: Warehouse,
+    *,
+    source: Literal["log", "kafka"] | None = None,
+    bar: Bar = no_bar,
+) -> tuple[bool, str]:
+    """Bring what waits into raw.*, from Kafka where it is configured unless `source` says otherwise.
+
+    Without Kafka, segments that are landed and old are let go.
+    """
     from ingest.from_log import FromLog, release
     from ingest.land import land as land_events
 
@@ -56,7 +67,7 @@ def land(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no_ba
     with bar("Landing", "events") as progress:
         done = land_events(
             warehouse,
-            FromLog(home / "log"),
+            FromLog(home / "log") if (source or _default(settings)) == "log" else _from_kafka(home, settings),
             clock=now,
             dedup_hours=settings.land.dedup_hours,
             batch_events=settings.land.batch_events,
@@ -68,10 +79,23 @@ def land(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no_ba
         f"Landed {done.read_n:,} events: {done.new_n:,} new, {done.duplicate_n:,} repeated, "
         f"{done.rejected_n:,} rejected{_rate(done.read_n, began)}."
     )
-    if done.gap_n:
-        text += f" {done.gap_n:,} are missing in the log: see raw.gaps."
+    if done.hole_n:
+        known = f"{done.gap_n:,} events or more" if done.gap_n else "Nobody knows how many events"
+        text += f" {known} are missing, in {done.hole_n:,} gaps: see raw.gaps."
     text += f" {len(gone)} segments of the log were let go." if gone else ""
-    return bool(done.read_n or done.gap_n or gone), text
+    return bool(done.read_n or done.hole_n or gone), text
+
+
+def _default(settings: Config) -> Literal["log", "kafka"]:
+    return "kafka" if settings.kafka else "log"
+
+
+def _from_kafka(home: Path, settings: Config) -> Source:
+    if not settings.kafka:
+        raise Failure("There is no Kafka to land from: give bootstrap under [kafka] in footfall.toml, or --from log.")
+    from ingest.from_kafka import FromKafka
+
+    return FromKafka(settings.kafka.client(home), settings.kafka.topic, home / "log")
 
 
 def build(
@@ -193,7 +217,7 @@ def tidy(home: Path, settings: Config, warehouse: Warehouse, *, bar: Bar = no_ba
     from transforms.publish import remove_scratch
     from warehouse import remove_scratch as remove_copies
 
-    gone = release(warehouse, home / "log", keep=settings.log.keep, now=now())
+    gone = [] if settings.kafka else release(warehouse, home / "log", keep=settings.log.keep, now=now())
     # Whoever holds the warehouse is the only one at work in the home.
     remove_scratch(home)
     remove_copies(home / "warehouse.duckdb")

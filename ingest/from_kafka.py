@@ -121,7 +121,9 @@ class KafkaReading:
         self._consumer = consumer
         self._topic: str = partitions[0].topic
         self._upto = upto
-        self._newest = max((each.last_received_at for each in positions.values() if each.last_received_at), default=None)
+        self._newest = max(
+            (each.last_received_at for each in positions.values() if each.last_received_at), default=None
+        )
         self._lines = _Lines()
         self._stretches: list[Stretch] = []
         self._missing_cause = ""
@@ -337,7 +339,18 @@ class _Lines:
         value = record.value
         segment, sequence, index = place or (None, None, None)
         record_ms = record.timestamp if 0 <= record.timestamp < LATEST_MS else None
-        row = (value, part, record.offset, 0, segment, sequence, index, record_ms, why, value is not None and MARK in value)
+        row = (
+            value,
+            part,
+            record.offset,
+            0,
+            segment,
+            sequence,
+            index,
+            record_ms,
+            why,
+            value is not None and MARK in value,
+        )
         for append, cell in zip(self._append, row, strict=True):
             append(cell)
         self.byte_n += len(value or b"")

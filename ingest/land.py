@@ -71,7 +71,7 @@ class LandingTooLarge(LandingError):
 
 @dataclass(frozen=True)
 class Landed:
-    """What a landing did: events read = new + duplicate + rejected; gap_n as far as it is known."""
+    """What a landing did: events read = new + duplicate + rejected; hole_n gaps, gap_n events in them if known."""
 
     read_n: int = 0
     new_n: int = 0
@@ -79,6 +79,7 @@ class Landed:
     rejected_n: int = 0
     gap_n: int = 0
     batch_n: int = 0
+    hole_n: int = 0
 
 
 def land(
@@ -207,6 +208,7 @@ class _Lander:
                 rejected_n=rejected_n,
                 gap_n=sum(gap.event_n or 0 for gap in gaps),
                 batch_n=1,
+                hole_n=len(gaps),
             )
             spans = _spans(batch.stretches)
             _check(landed, batch)

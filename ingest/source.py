@@ -109,8 +109,11 @@ class Reading(Protocol):
     upto: everything that was received before is read when the pass has ended, naive UTC; None when nobody knows.
     """
 
-    topic_id: str | None
-    upto: datetime | None
+    @property
+    def topic_id(self) -> str | None: ...
+
+    @property
+    def upto(self) -> datetime | None: ...
 
     def total(self) -> int:
         """About how many lines there are to read; asked before they are."""

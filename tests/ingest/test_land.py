@@ -327,7 +327,7 @@ def harm_chunk(folder: Path, sequence: int) -> None:
 def test_a_damaged_chunk_is_a_gap_and_the_others_land(warehouse: Warehouse, log: Path) -> None:
     append(log, [event("e1")], [event("e2"), event("e3")], [event("e4")])
     harm_chunk(log, 2)
-    assert land(warehouse, FromLog(log), clock=now) == Landed(2, 2, 0, 0, 2, 1)
+    assert land(warehouse, FromLog(log), clock=now) == Landed(2, 2, 0, 0, 2, 1, 1)
     assert ids(warehouse) == ["e1", "e4"]
     assert warehouse.execute("select from_position, to_position, event_n, cause, noticed_at from raw.gaps") == [
         (2, 3, 2, "damaged", START.replace(tzinfo=None))
@@ -356,7 +356,7 @@ def test_a_segment_that_vanished_is_a_gap_once(warehouse: Warehouse, log: Path) 
     (segment,) = segments(log)
     segment.path.unlink()
     append(log, [event("e2")], at=START + HOUR)
-    assert land(warehouse, FromLog(log), clock=now) == Landed(1, 1, 0, 0, 0, 1)
+    assert land(warehouse, FromLog(log), clock=now) == Landed(1, 1, 0, 0, 0, 1, 1)
     assert warehouse.execute("select part, from_position, to_position, event_n, cause from raw.gaps") == [
         (segment.name, 2, 2, None, "lost")
     ]
