@@ -145,6 +145,7 @@ OVERTAKEN = """
     import sys
     from datetime import UTC, datetime
     from pathlib import Path
+    from ingest.from_log import FromLog
     from ingest.land import LandingRefused, land
     from warehouse import open_warehouse
 
@@ -156,10 +157,10 @@ OVERTAKEN = """
     def overtake(done, total):
         batches.append(done)
         if len(batches) == after:
-            land(quick, home / "log", clock=now)
+            land(quick, FromLog(home / "log"), clock=now)
 
     try:
-        land(slow, home / "log", clock=now, batch_events=50, progress=overtake)
+        land(slow, FromLog(home / "log"), clock=now, batch_events=50, progress=overtake)
         print("went on")
     except LandingRefused:
         print("refused")

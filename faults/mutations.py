@@ -50,12 +50,12 @@ MUTATIONS = {
     "dedup_in_a_batch": Mutation(
         "duplicates inside a batch",
         "repeating_clients",
-        (("ingest/land.py", "inner join firsts on ", "inner join firsts on false and "),),
+        (("ingest/dedup.py", "inner join firsts on ", "inner join firsts on false and "),),
     ),
     "dedup_by_hash": Mutation(
         "duplicates of what landed before",
         "rewound_lander",
-        (("ingest/land.py", "    kept.event_no <= $base and kept", "    false and kept"),),
+        (("ingest/dedup.py", "    kept.event_no <= $base and kept", "    false and kept"),),
     ),
     "rows_before_positions": Mutation(
         "positions in the rows' transaction, but after it",
@@ -63,9 +63,9 @@ MUTATIONS = {
         (
             (
                 "ingest/land.py",
-                "        _check(landed, spans)\n",
-                "        _check(landed, spans)\n"
-                '        warehouse.execute("commit")\n        warehouse.execute("begin")\n',
+                "            _check(landed, batch)\n",
+                "            _check(landed, batch)\n"
+                '            warehouse.execute("commit")\n            warehouse.execute("begin")\n',
             ),
         ),
         seeds=10,
@@ -73,7 +73,7 @@ MUTATIONS = {
     "unlink_before_checkpoint": Mutation(
         "segments go after DuckDB's checkpoint",
         "segments_released_before_checkpoint",
-        (("ingest/land.py", "    warehouse.checkpoint()\n", ""),),
+        (("ingest/from_log.py", "    warehouse.checkpoint()\n", ""),),
     ),
     "cursor_ahead": Mutation(
         "the cursor waits for acknowledgements",
