@@ -19,7 +19,7 @@ import msgspec
 import pyarrow as pa
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError, OffsetOutOfRangeError, RetriableError
+from kafka.errors import CorruptRecordError, KafkaError, OffsetOutOfRangeError, RetriableError
 
 from ingest import log
 from ingest.broker import BrokerError, find_topic, reach
@@ -68,18 +68,20 @@ class FromKafka:
                     f"There is no topic {self.topic} at {', '.join(self._client['bootstrap_servers'])}. "
                     "Start footfall forward, which makes it, or correct topic in [kafka]."
                 )
-            consumer = reach(KafkaConsumer, self._client, **CONSUMER)
         except BrokerError as error:
-            raise LandingError(f"{error} Nothing was landed; the events wait in the log.") from error
+            raise LandingError(f"{error} Nothing was landed; the events wait.") from error
+        reading = None
         try:
             partitions = [TopicPartition(self.topic, number) for number in range(found.partition_n)]
-            yield KafkaReading(self._client, consumer, partitions, found.topic_id, positions, upto)
+            reading = KafkaReading(self._client, partitions, found.topic_id, positions, upto)
+            yield reading
         except KafkaError as error:
             raise LandingError(
                 f"Kafka does not give what it holds ({error}). What was landed stays; land again when it is well."
             ) from error
         finally:
-            consumer.close(autocommit=False)
+            if reading:
+                reading.close()
 
 
 CONSUMER: Mapping[str, Any] = {
@@ -110,7 +112,6 @@ class KafkaReading:
     def __init__(
         self,
         client: Mapping[str, Any],
-        consumer: Any,
         partitions: Sequence[Any],
         topic_id: str,
         positions: Mapping[str, Position],
@@ -118,7 +119,7 @@ class KafkaReading:
     ) -> None:
         self.topic_id: str | None = topic_id
         self._client = client
-        self._consumer = consumer
+        self._consumer = consumer = _consumer(client)
         self._topic: str = partitions[0].topic
         self._upto = upto
         self._newest = max(
@@ -197,9 +198,9 @@ class KafkaReading:
                     self._skip_to(each, begin, "lost")
                 self._seek()
                 return {}
-            except RetriableError:
-                continue
-            except Exception:
+            except Exception as error:
+                if _may_pass(error):
+                    continue
                 # A batch with a wrong checksum, or one that cannot be unpacked.
                 self._step_over_damage(waiting)
                 return {}
@@ -211,37 +212,49 @@ class KafkaReading:
         )
 
     def _step_over_damage(self, waiting: Sequence[Any]) -> None:
-        """Each partition once more, alone; one that still cannot be read goes on behind what is damaged."""
+        """Each partition once more, alone; one that still cannot be read goes on behind the damaged batch."""
         for each in waiting:
             part = self._parts[each]
-            at = part.position
-            while at < part.end and (readable := self._probe(each, at)) is None:
-                at += 1
-            else:
-                # Found at `at`: all before it is damaged; or never, and the rest is.
-                if at > part.position:
-                    self._skip_to(each, min(part.end, readable or at) if at < part.end else at, "damaged")
+            trouble = self._probe(each, part.position)
+            if not trouble:
+                continue
+            # All offsets of one batch give the same trouble, so its end is found by halves.
+            low, step = part.position, 1
+            while low + step < part.end and self._probe(each, low + step) == trouble:
+                low, step = low + step, 2 * step
+            high = min(low + step, part.end)
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if self._probe(each, middle) == trouble else (low, middle)
+            self._skip_to(each, high, "damaged")
+        self._renew()
         self._seek()
 
-    def _probe(self, partition: Any, offset: int) -> int | None:
-        """The first offset that can be read from `offset` on; None when what lies there is damaged."""
+    def _probe(self, partition: Any, offset: int) -> str:
+        """Why nothing can be read at an offset; empty when it can."""
+        self._renew()
         self._consumer.assign([partition])
         self._consumer.seek(partition, offset)
         deadline = time.monotonic() + SILENT_SECONDS
         while time.monotonic() < deadline:
             try:
-                polled = self._consumer.poll(POLL_MS, max_records=1)
-            except RetriableError:
-                continue
+                if self._consumer.poll(POLL_MS, max_records=1) or self._consumer.position(partition) > offset:
+                    return ""
             except OffsetOutOfRangeError:
-                return offset
-            except Exception:
-                return None
-            if polled:
-                return int(polled[partition][0].offset)
-            if self._consumer.position(partition) > offset:
-                return offset
+                return ""
+            except Exception as error:
+                if not _may_pass(error):
+                    return f"{type(error).__name__} {error}"
         raise LandingError(f"Kafka gives nothing of {self._topic} any more. Land again when it is well.")
+
+    def _renew(self) -> None:
+        """Another consumer: kafka-python's never comes back from a poll that follows one that failed so."""
+        self.close()
+        self._consumer = _consumer(self._client)
+
+    def close(self) -> None:
+        """Let go of the brokers."""
+        self._consumer.close(autocommit=False, timeout_ms=1000)
 
     def _skip_to(self, partition: Any, offset: int, cause: str | None) -> None:
         """Note that nothing can be read from where the pass stands up to `offset`."""
@@ -365,6 +378,18 @@ class _Lines:
             else:
                 columns.append(pa.array(values, field.type))
         return pa.table(columns, schema=LINES)
+
+
+def _consumer(client: Mapping[str, Any]) -> Any:
+    try:
+        return reach(KafkaConsumer, client, **CONSUMER)
+    except BrokerError as error:
+        raise LandingError(f"{error} What was landed stays; the rest waits.") from error
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same question may have an answer later; kafka-python counts a wrong checksum among those."""
+    return isinstance(error, RetriableError) and not isinstance(error, CorruptRecordError)
 
 
 def _forwarded_upto(folder: Path, topic: str, landed_at: datetime) -> datetime | None:
