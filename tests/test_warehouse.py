@@ -82,3 +82,19 @@ def test_who_waits_for_the_warehouse_gets_the_compacted_one(tmp_path: Path) -> N
     warehouse = open_warehouse(path)
     assert warehouse.value("select count(*) from core.filled where i = -1") == 3
     warehouse.close()
+
+
+def test_a_file_of_an_older_version_gets_the_columns_that_were_added(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    old = open_warehouse(path)
+    old.execute("alter table raw.positions drop topic_id")
+    old.execute("insert into raw.positions values ('log', 's', 5, null, null, false)")
+    old.execute("alter table core.sessions drop event_n")
+    old.close()
+    new = open_warehouse(path)
+    assert new.execute("select part, next_position, topic_id from raw.positions") == [("s", 5, None)]
+    assert new.execute("select event_n from core.sessions") == []
+    new.execute("alter table raw.positions drop is_done")
+    new.close()
+    with pytest.raises(WarehouseError, match="was made by another version of footfall: it has no column is_done"):
+        open_warehouse(path)
