@@ -9,11 +9,15 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-from faults.oracle import chunks, judge_topic, read_topic
+import duckdb
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+
+from faults.landing import POISON
+from faults.oracle import chunks, id_of, judge_topic, read_topic
 from faults.stage import Failed, Result, Stage
 from stack.broker import Broker
 
@@ -174,6 +178,114 @@ def stuck_producer(stage: Stage) -> Result:
         )
         stage.check(_is_drained(stage, broker), "what the stuck producer held never arrived")
         return stage.topic_result(broker.bootstrap, TOPIC, time.monotonic() - began)
+
+
+def retention_overrun(stage: Stage) -> Result:
+    """A17: Kafka let records go before they landed: a gap names their offsets, and the rest lands."""
+    with _broker(stage) as broker:
+        ledger = stage.write_log(2, 8, 25)
+        _forwarded(stage, broker)
+        stage.run("land", "--from", "kafka")
+        ledger.add(stage.write_log(2, 8, 25, first=len(ledger.sent)))
+        _forwarded(stage, broker)
+        ends: dict[int, int] = {}
+        for record in read_topic(broker.bootstrap, TOPIC):
+            ends[record.part] = max(ends.get(record.part, 0), record.offset + 1)
+        cuts = {part: end - stage.rng.randint(1, 20) for part, end in ends.items()}
+        whole = read_topic(broker.bootstrap, TOPIC)
+        with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
+            admin.delete_records({TopicPartition(TOPIC, part): cut for part, cut in cuts.items()})
+        began = time.monotonic()
+        stage.run("land", "--from", "kafka")
+        recovery_s = time.monotonic() - began
+        with duckdb.connect(str(stage.warehouse)) as con:
+            gaps = con.execute("select part, from_position, to_position, cause from raw.gaps").fetchall()
+            landed = {row[0] for row in con.execute("select event_id from raw.events").fetchall()}
+        gone = set()
+        for record in whole:
+            event_id = id_of(record.value or b"")
+            if event_id not in landed and record.offset < cuts[record.part]:
+                gone.add(str(event_id))
+                named = any(
+                    gap[0] == str(record.part) and gap[1] <= record.offset < gap[2] and gap[3] == "lost" for gap in gaps
+                )
+                stage.check(named, f"{record.part}/{record.offset} is missing and not named")
+        stage.check(bool(gone), "nothing was gone at all")
+        return stage.result(ledger, recovery_s, gone=gone, gap_n=None)
+
+
+def topic_made_anew(stage: Stage) -> Result:
+    """A17: the topic is deleted and made again while the lander is away: noticed, and all of the log lands."""
+    with _broker(stage) as broker:
+        ledger = stage.write_log(2, 8, 25)
+        _forwarded(stage, broker)
+        stage.run("land", "--from", "kafka")
+        with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
+            admin.delete_topics([TOPIC])
+        ledger.add(stage.write_log(1, 8, 25, first=len(ledger.sent)))
+        began = time.monotonic()
+        _forwarded(stage, broker)
+        stage.run("land", "--from", "kafka")
+        recovery_s = time.monotonic() - began
+        with duckdb.connect(str(stage.warehouse)) as con:
+            noted = con.execute("select count(*) from raw.gaps where cause = 'lost'").fetchall()[0][0]
+        stage.check(noted > 0, "nothing says that the topic is another one")
+        return stage.result(ledger, recovery_s, gap_n=None)
+
+
+def more_partitions(stage: Stage) -> Result:
+    """A17: the topic gets six partitions instead of three: the new ones land from their start."""
+    with _broker(stage) as broker:
+        stage.env["FOOTFALL_KAFKA__PARTITIONS"] = "3"
+        ledger = stage.write_log(2, 8, 25)
+        _forwarded(stage, broker)
+        stage.run("land", "--from", "kafka")
+        with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
+            admin.create_partitions({TOPIC: 6})
+        ledger.add(stage.write_log(2, 8, 25, first=len(ledger.sent)))
+        began = time.monotonic()
+        _forwarded(stage, broker)
+        stage.check(len({record.part for record in read_topic(broker.bootstrap, TOPIC)}) > 3, "nothing is in new parts")
+        stage.run("land", "--from", "kafka")
+        return stage.result(ledger, time.monotonic() - began)
+
+
+def poison_in_the_topic(stage: Stage) -> Result:
+    """A18: records that are no events, or not ours, among good ones: one reject each, and the neighbours land."""
+    with _broker(stage) as broker:
+        ledger = stage.write_log(2, 8, 25)
+        _forwarded(stage, broker)
+        head = [("version", b"1"), ("segment", b"0badc0de-1"), ("index", b"0")]
+        with closing(KafkaProducer(bootstrap_servers=broker.bootstrap, enable_idempotence=True)) as producer:
+            for number, value in enumerate(stage.rng.sample(POISON, 8)):
+                if value:
+                    producer.send(TOPIC, value, headers=[*head, ("sequence", b"%d" % number)])
+                    ledger.poison.append(value)
+            for value, headers in ((b"of another version", [("version", b"9")]), (b"of somebody else", [])):
+                producer.send(TOPIC, value, headers=headers)
+                ledger.poison.append(value)
+            producer.flush()
+        ledger.add(stage.write_log(1, 8, 25, first=len(ledger.sent)))
+        _forwarded(stage, broker, is_ours=False)
+        began = time.monotonic()
+        stage.run("land", "--from", "kafka", FOOTFALL_LAND__BATCH_EVENTS=str(stage.rng.randint(50, 600)))
+        return stage.result(ledger, time.monotonic() - began)
+
+
+def _forwarded(stage: Stage, broker: Broker, *, is_ours: bool = True) -> None:
+    """Run the forwarder until all of the log is acknowledged."""
+    forwarder = stage.start("forward")
+    _until(lambda: _is_drained(stage, broker) if is_ours else _is_acknowledged(stage))
+    stage.end(forwarder)
+
+
+def _is_acknowledged(stage: Stage) -> bool:
+    try:
+        cursor = json.loads((stage.home / "log" / "forward.json").read_bytes())
+    except OSError:
+        return False
+    names = {path.stem for path in (stage.home / "log").glob("*.db")}
+    return names <= {name for name, place in cursor["places"].items() if place.get("is_done")}
 
 
 def _landed(

@@ -226,8 +226,10 @@ def judge_log(log: Path, ledger: Ledger) -> list[str]:
 
 @dataclass(frozen=True)
 class Record:
-    """One record of the topic: its place on the log, as its headers say, and its value."""
+    """One record of the topic: its place on the log, as its headers say, its value, and where it stands."""
 
+    part: int
+    offset: int
     place: tuple[str, int, int]
     value: bytes | None
 
@@ -251,7 +253,7 @@ def read_topic(bootstrap: str, topic: str) -> list[Record]:
                 for record in some:
                     head = dict(record.headers)
                     place = head["segment"].decode(), int(head["sequence"]), int(head["index"])
-                    found.append(Record(place, record.value))
+                    found.append(Record(record.partition, record.offset, place, record.value))
     return found
 
 
