@@ -114,6 +114,9 @@ class Load:
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
             f"{'Connection: close' + chr(13) + chr(10) if self.given.fresh else ''}\r\n"
         )
+        # A connection that was idle for long the collector may have closed; that is no request cut off.
+        while self.idle and self.idle[-1][0].at_eof():
+            self.idle.pop()[1].close()
         if self.idle and not self.given.fresh:
             reader, writer = self.idle.pop()
         else:

@@ -24,7 +24,7 @@ from kafka.errors import CorruptRecordError, KafkaError, OffsetOutOfRangeError, 
 from ingest import log
 from ingest.broker import BrokerError, find_topic, reach
 from ingest.cursor import CURSOR, Place, load_cursor
-from ingest.source import LINES, MARK, Batch, End, Gap, LandingError, Position, Stretch, naive
+from ingest.source import LINES, LOG, MARK, Batch, End, Gap, LandingError, Position, Stretch, naive
 
 VERSION = b"1"
 POLL_RECORDS = 20_000
@@ -324,7 +324,7 @@ class KafkaReading:
             if "gap" in headers:
                 told = _notice.decode(record.value or b"")
                 cause = headers["gap"].decode("ascii")
-                return place, None, Gap("log", segment, told.from_, told.to, told.event_n, cause)
+                return place, None, Gap(LOG, segment, told.from_, told.to, told.event_n, cause)
         except (KeyError, ValueError, AttributeError, msgspec.MsgspecError) as error:
             return None, f"The record's place on the log cannot be read: {type(error).__name__} {error}.", None
         if record.value is None:

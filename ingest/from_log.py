@@ -13,17 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest import log
-from ingest.source import LINES, MARK, Batch, End, Gap, Position, Stretch, naive
+from ingest.source import LINES, LOG, MARK, Batch, End, Gap, Position, Stretch, naive
 from warehouse import Warehouse
 
-TOPIC = "log"
 PIECE_BYTES = 4 << 20
 
 
 class FromLog:
     """The log in `folder`. Also a Source."""
 
-    topic = TOPIC
+    topic = LOG
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -78,7 +77,7 @@ class LogReading:
     def batches(self, batch_events: int, batch_bytes: int) -> Iterator[Batch]:
         """Whole chunks; a segment whose file is gone comes as a gap."""
         stretches = [
-            Stretch(part, at, at, gap=Gap(TOPIC, part, at, at, None, "lost"), is_last=True) for part, at in self._lost
+            Stretch(part, at, at, gap=Gap(LOG, part, at, at, None, "lost"), is_last=True) for part, at in self._lost
         ]
         bodies: list[bytes] = []
         line_n = byte_n = 0
@@ -123,7 +122,7 @@ def release(warehouse: Warehouse, folder: Path, *, keep: timedelta, now: datetim
         part: (next_position, last_received_at)
         for part, next_position, last_received_at in warehouse.execute(
             "select part, next_position, last_received_at from raw.positions where topic = $topic and is_done",
-            {"topic": TOPIC},
+            {"topic": LOG},
         )
     }
     warehouse.checkpoint()
@@ -145,7 +144,7 @@ def _stretch(part: _Part, chunk: log.Chunk) -> Stretch:
     name, at, newest = part.segment.name, chunk.sequence, naive(chunk.last_received_at)
     if chunk.damage is None:
         return Stretch(name, at, at + 1, chunk.event_n or 0, newest=newest)
-    return Stretch(name, at, at + 1, gap=Gap(TOPIC, name, at, at + 1, chunk.event_n, "damaged"), newest=newest)
+    return Stretch(name, at, at + 1, gap=Gap(LOG, name, at, at + 1, chunk.event_n, "damaged"), newest=newest)
 
 
 def _batch(stretches: list[Stretch], bodies: list[bytes]) -> Batch:

@@ -80,6 +80,8 @@ with parsed as (
 
 select line_no from parsed where event is null or {LACKS}
 """
+# What msgspec says of a line that it cannot read; of thousands of brackets, Python's own limit.
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 UNREADABLE = (
     duckdb.InvalidInputException,
     duckdb.ConversionException,
@@ -221,7 +223,7 @@ def _is_no_event(line: bytes | None) -> bool:
         return False
     try:
         return _has_reason.decode(line).reason is not msgspec.UNSET
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNDECODABLE:
         return True
 
 
@@ -238,7 +240,7 @@ def _reject_of(line: bytes | None, why: str | None, record_at: datetime | None) 
                 "bytes": content[:REJECT_BYTES],
                 "received_at": naive(reject.received_at) or record_at,
             }
-        except (msgspec.MsgspecError, UnicodeDecodeError, binascii.Error):
+        except (*UNDECODABLE, binascii.Error):
             why = f"The line is no event: {_lack(line or b'')}"
     kept = None if line is None else line[:REJECT_BYTES]
     return {"reason": "undecodable", "detail": why, "bytes": kept, "received_at": record_at}
@@ -247,6 +249,6 @@ def _reject_of(line: bytes | None, why: str | None, record_at: datetime | None) 
 def _lack(line: bytes) -> str:
     try:
         _event.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         return str(error)
     return "DuckDB cannot read it"

@@ -15,7 +15,7 @@ import polars as pl
 
 from ingest.dedup import drop_repeats, drop_tables, insert_rejects
 from ingest.incoming import UNREADABLE, Incoming
-from ingest.source import Batch, End, Gap, LandingError, Position, Source, Stretch, naive
+from ingest.source import LOG, Batch, End, Gap, LandingError, Position, Source, Stretch, naive
 from warehouse import Warehouse
 
 NO_CLOCK = datetime(1970, 1, 1)
@@ -221,7 +221,7 @@ class _Lander:
 
     def _refuse_strange(self, batch: Batch, rejects: pl.DataFrame) -> None:
         read_n, strange_n = batch.lines.num_rows, rejects["reason"].eq("undecodable").sum()
-        if read_n >= STRANGE_N and strange_n > read_n / 2:
+        if self.topic != LOG and read_n >= STRANGE_N and strange_n > read_n / 2:
             raise LandingError(
                 f"{strange_n:,} of {read_n:,} records of {self.topic} are no events of footfall (the first: "
                 f"{rejects.filter(pl.col('reason') == 'undecodable')['detail'][0]}); nothing of them was kept. "

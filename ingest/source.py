@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+LOG = "log"  # stands for a topic where landing reads the log itself
 MARK = b'"reason":'  # every reject of the collector holds it, few events do
 LINES = pa.schema(
     [

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from ingest.from_log import FromLog, release
 from ingest.land import Landed, LandingRefused, land
 from ingest.log import Writer, segments
-from ingest.source import LandingError
 from warehouse import Warehouse, open_warehouse
 
 START = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -207,6 +206,8 @@ BAD = {
     "reason without bytes in base64": b'{"reason":"bad_time","bytes":"%%%"}',
     "reason of a wrong type": b'{"reason":7}',
     "two lines in one": event("x") + event("y"),
+    "nested beyond all limits": b'{"a":' * 2000 + b"1" + b"}" * 2000,
+    "a reason nested beyond all limits": b'{"reason":' * 2000 + b"1" + b"}" * 2000,
 }
 
 
@@ -221,6 +222,11 @@ def test_a_line_that_cannot_be_landed_is_a_reject_and_its_neighbours_land(
         (1, 1, "undecodable", bad, START.replace(tzinfo=None))
     ]
     assert_tiled(warehouse)
+
+
+def test_a_log_of_nothing_but_bad_lines_is_landed_too(warehouse: Warehouse, log: Path) -> None:
+    append(log, [b"broken"] * 1200)
+    assert land(warehouse, FromLog(log), clock=now) == Landed(1200, 0, 0, 1200, 0, 1)
 
 
 def test_rejects_of_the_collector_land_with_their_bytes(warehouse: Warehouse, log: Path) -> None:
@@ -488,11 +494,3 @@ def test_a_backlog_larger_than_the_memory_lands_in_smaller_batches(home: Path, l
     assert landed.batch_n > 1
     assert_tiled(warehouse)
     warehouse.close()
-
-
-def test_a_log_full_of_what_is_no_event_stops_the_landing(warehouse: Warehouse, log: Path) -> None:
-    append(log, [b"something else"] * 1000 + [event("e1")])
-    with pytest.raises(LandingError, match="are no events of footfall"):
-        land(warehouse, FromLog(log), clock=now)
-    assert warehouse.value("select count(*) from raw.rejected") == 0
-    assert warehouse.value("select count(*) from raw.positions") == 0
