@@ -39,11 +39,14 @@ class Layout:
     band: str
     height: int
     things: tuple[Thing, ...]
-    boxes: tuple[tuple[str, int, int, int, int], ...]
+    boxes: tuple[tuple[str, int, int, int, int, bool], ...]
 
     @cached_property
     def outline(self) -> msgspec.Raw:
-        boxes = [{"selector": selector, "x": x, "y": y, "w": w, "h": h} for selector, x, y, w, h in self.boxes]
+        boxes = [
+            {"selector": selector, "x": x, "y": y, "w": w, "h": h, "is_fixed": is_fixed}
+            for selector, x, y, w, h, is_fixed in self.boxes
+        ]
         return msgspec.Raw(msgspec.json.encode({"boxes": boxes, "viewport_band": self.band}))
 
     @cached_property
@@ -115,7 +118,7 @@ def layout(kind: str, width: int, height: int) -> Layout:
         )
         for each in found["things"]
     )
-    boxes = tuple((each[0], *moved(each[1:])) for each in found["boxes"])
+    boxes = tuple((each[0], *moved(each[1:5]), each[5]) for each in found["boxes"])
     return Layout(name, max(height, found["height"]), things, boxes)
 
 

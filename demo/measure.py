@@ -59,7 +59,7 @@ MEASURE = """() => {
   const outlined = "header,nav,main,section,article,aside,footer,form,h1,h2,p,table,a,button,input,select";
   return {
     height: document.documentElement.scrollHeight,
-    boxes: all(outlined).map((e) => [selector(e), ...box(e)]),
+    boxes: all(outlined).map((e) => [selector(e), ...box(e), Boolean(fixed(e))]),
     things: all("a,button,select,summary,input").map((e) => ({
       selector: selector(e),
       tag: e.localName,

@@ -164,10 +164,55 @@ function elementsCard(page, state, range) {
         },
         { label: "Rage", number: true, cell: number(2) },
         { label: "Dead", number: true, cell: number(3) },
+        { label: "Where in it", cell: (row) => elementMap(page, row) },
       ],
       found.rows,
       { className: "dense" },
     ),
+    data.pages.missing.element_cells
+      ? note(data.pages.missing.element_cells)
+      : note(
+          "Where in it: the element's box in tenths, the stronger the colour the more of its clicks. Clicks from the keyboard and on elements without a size lie in no tenth.",
+        ),
+    twin(
+      `Where in the elements of ${page.path} people click`,
+      [
+        { label: "Element", cell: ([row]) => outside(elementName(page, row)) },
+        { label: "Place", text: ([, cell]) => tenthsOf(cell) },
+        { label: "Clicks", number: true, text: ([, , n]) => measure(n) },
+        { label: "Share", number: true, text: ([row, , n]) => share(n / insideOf(row)) },
+      ],
+      found.rows.flatMap((row) => fullest(row).slice(0, 3).map(([cell, n]) => [row, cell, n])),
+    ),
   );
   return card;
+}
+
+const elementName = (page, row) => row[4] || ending(page.selectors[row[0]]);
+// [tenth of the box, clicks], most first
+const fullest = (row) =>
+  row[5]
+    .flatMap((cell, at) => (at % 2 ? [] : [[cell, row[5][at + 1]]]))
+    .sort((a, b) => b[1] - a[1] || a[0] - b[0]);
+const insideOf = (row) => fullest(row).reduce((sum, [, n]) => sum + n, 0);
+const tenthsOf = (cell) =>
+  `${(cell % 10) * 10}–${(cell % 10) * 10 + 10} % across, ${Math.floor(cell / 10) * 10}–${Math.floor(cell / 10) * 10 + 10} % down`;
+
+// an element's box in tenths each way, drawn as one picture whatever its shape
+function elementMap(page, row) {
+  const cells = fullest(row);
+  if (!cells.length)
+    return el("span", { class: "untracked", title: "no click here has a place inside the element" }, "no place");
+  const [cell, most] = cells[0];
+  const label = `${elementName(page, row)}: most of ${measure(insideOf(row))} placed clicks at ${tenthsOf(cell)}, ${measure(most)}`;
+  const canvas = painted(el("canvas", { class: "inside", role: "img", "aria-label": label, title: label }), (colours) => {
+    canvas.width = canvas.height = 10;
+    const stops = heatStops(colours);
+    const context = canvas.getContext("2d");
+    for (const [at, n] of cells) {
+      context.fillStyle = `rgb(${heatColour(stops, heatShade(n, most))})`;
+      context.fillRect(at % 10, Math.floor(at / 10), 1, 1);
+    }
+  });
+  return canvas;
 }

@@ -9,11 +9,10 @@ const LAYERS = {
   attention: ["Attention"],
 };
 const USUAL = {
-  mobile: { width: 390, fold: 780, shown: 330 },
-  tablet: { width: 820, fold: 1080, shown: 480 },
-  desktop: { width: 1280, fold: 800, shown: 660 },
+  mobile: { width: 390, fold: 780, shown: 330, pinned: 150 },
+  tablet: { width: 820, fold: 1080, shown: 480, pinned: 200 },
+  desktop: { width: 1280, fold: 800, shown: 660, pinned: 330 },
 };
-const PINNED = 170;
 const FEW = 30;
 
 // the page's size in its own pixels: as outlined, else as deep as anything happened
@@ -41,8 +40,10 @@ function wireframe(outline, size) {
     "aria-hidden": "true",
   });
   const taken = [];
-  for (const [name, x, y, w, h] of outline?.boxes ?? []) {
-    frame.append(svg("rect", { x, y, width: w, height: h, rx: Math.min(font / 3, h / 4) }));
+  for (const [name, x, y, w, h, isFixed] of outline?.boxes ?? []) {
+    frame.append(
+      svg("rect", { x, y, width: w, height: h, rx: Math.min(font / 3, h / 4), class: isFixed ? "still" : "" }),
+    );
     const room = Math.floor((w - font) / (font * 0.54));
     const text = name.length <= room ? name : room >= 7 ? `${name.slice(0, room - 1)}…` : "";
     const place = [x + font / 2, y + font * 0.35, text.length * font * 0.64, font * 1.1];
@@ -53,13 +54,15 @@ function wireframe(outline, size) {
   return frame;
 }
 
+const hasStill = (outline) => (outline?.boxes ?? []).some((box) => box[5]);
+
 const overlap = (a, b) =>
   a[0] < b[0] + b[2] && b[0] < a[0] + a[2] && a[1] < b[1] + b[3] && b[1] < a[1] + a[3];
 
-// the smallest outlined box around a point
-function boxAt(outline, x, y) {
+// the smallest outlined box around a point of the page, or among those that stay in the window
+function boxAt(outline, x, y, isFixed = false) {
   const around = (outline?.boxes ?? []).filter(
-    (box) => x >= box[1] && x < box[1] + box[3] && y >= box[2] && y < box[2] + box[4],
+    (box) => box[5] === isFixed && x >= box[1] && x < box[1] + box[3] && y >= box[2] && y < box[2] + box[4],
   );
   return around.length ? around.reduce((a, b) => (b[3] * b[4] < a[3] * a[4] ? b : a))[0] : null;
 }
@@ -129,7 +132,7 @@ function placesPicture(label, kind, heat, entry, size) {
     const [still, window] = picture(
       `${label}, fixed layer`,
       pinned,
-      { ...size, height: size.fold, shown: PINNED, whole: false },
+      { ...size, height: size.fold, shown: size.pinned, whole: false },
       [],
     );
     parts.push(
@@ -142,7 +145,10 @@ function placesPicture(label, kind, heat, entry, size) {
           {},
           el("h4", {}, "Fixed layer: on what stays in the window"),
           note(
-            `${plural(heat.fixed.n, noun)} on bars and buttons that do not scroll along, at their place in the window, over the page as it opens. The hottest spot has ${measure(still.most)}.`,
+            `${plural(heat.fixed.n, noun)} on bars and buttons that do not scroll along, at their place in the window. The hottest spot has ${measure(still.most)}. `,
+            hasStill(entry.outline)
+              ? "Dashed boxes are the parts that stay; the rest is the page as it opens."
+              : "The outline does not say which parts stay, so below the heat lies the page as it opens.",
           ),
         ),
       ),
@@ -166,7 +172,7 @@ function placesPicture(label, kind, heat, entry, size) {
         {
           label: "On",
           cell: ([layer, x, y, w, h]) => {
-            const name = layer === "page" ? boxAt(entry.outline, x + w / 2, y + h / 2) : null;
+            const name = boxAt(entry.outline, x + w / 2, y + h / 2, layer === "fixed");
             return name ? outside(name) : NONE;
           },
         },

@@ -12,7 +12,7 @@ from report.period import Period
 from report.published import Published, Row
 
 Page = tuple[str, str]
-Box = tuple[str, int, int, int, int]
+Box = tuple[str, int, int, int, int, bool]
 
 CELL_COLUMNS = "source path date viewport_band layer kind x_bin y_bin event_n raw_n"
 OUTSIDE_COLUMNS = "source path date viewport_band kind below_fold_n unplaced_n invalid_n"
@@ -151,8 +151,9 @@ def packed(points: list[tuple[int, int, float]], most: int) -> Row | None:
 
 
 def outlines(published: Published, pages: list[Page]) -> dict[Page, dict[str, Row]]:
-    """By page and band: `{boxes: [[label, x, y, w, h]], box_n, width, height, fold}` in page pixels.
+    """By page and band: `{boxes: [[label, x, y, w, h, is_fixed]], box_n, width, height, fold}` in page pixels.
 
+    A fixed box stays in the window while the page scrolls: its place is that in the window.
     `width` is the window's, `height` the page's, `fold` the window's height (None where nobody says);
     `box_n` counts the different boxes before the smallest were left out.
     """
@@ -168,8 +169,8 @@ def outlines(published: Published, pages: list[Page]) -> dict[Page, dict[str, Ro
         boxes = _innermost(_boxes(row["boxes"]))
         if not boxes:
             continue
-        width = row.get("viewport_w") or max(x + w for _, x, _, w, _ in boxes)
-        height = max(row.get("document_h") or 0, *(y + h for _, _, y, _, h in boxes))
+        width = row.get("viewport_w") or max(x + w for _, x, _, w, _, _ in boxes)
+        height = max(row.get("document_h") or 0, *(y + h for _, _, y, _, h, _ in boxes))
         found[row["source"], row["path"]][row["viewport_band"]] = {
             "boxes": _largest(boxes),
             "box_n": len(boxes),
@@ -211,13 +212,13 @@ def _boxes(value: Any) -> list[Box]:
             continue
         x, y, w, h = map(round, sides)
         if w >= LEAST_SIDE and h >= LEAST_SIDE and y + h > 0 and x + w > 0 and y < DEEPEST * Y_PIXELS:
-            boxes.append((box["selector"], x, y, w, h))
+            boxes.append((box["selector"], x, y, w, h, box.get("is_fixed") is True))
     return boxes
 
 
 def _innermost(boxes: list[Box]) -> list[Box]:
     # of nested elements with the same box the innermost comes last, and says most
-    places = {(x, y, w, h): selector for selector, x, y, w, h in boxes}
+    places = {(x, y, w, h, is_fixed): selector for selector, x, y, w, h, is_fixed in boxes}
     return [(selector, *place) for place, selector in places.items()]
 
 

@@ -91,6 +91,7 @@ function placeCards(page, shown, state, range, choose) {
           "div",
           { class: "place-facts" },
           reachCard(`${page.path}, ${band}`, entry.reach[range.key], range),
+          depthsCard(`${page.path}, ${band}`, entry.depths, range),
           elementsCard(page, state, range),
         ),
       ),
@@ -106,7 +107,7 @@ function pressed(label, choices, chosen, choose) {
 }
 
 function placePicture(page, entry, key, layer, band, range) {
-  const size = { ...sheetSize({ entry }, key), shown: USUAL[key].shown, whole: chosenPlace.whole };
+  const size = { ...sheetSize({ entry }, key), shown: USUAL[key].shown, pinned: USUAL[key].pinned, whole: chosenPlace.whole };
   const isDepth = layer === "scroll" || layer === "attention";
   const label = `${LAYERS[layer][0]} on ${page.path}, ${band}, ${span(range.since, range.until)}`;
   const reach = entry.reach[range.key];
@@ -116,6 +117,7 @@ function placePicture(page, entry, key, layer, band, range) {
     words.append(" No outline of this page in such a window has come yet, so the heat lies on blank paper.");
   else if (entry.outline.box_n > entry.outline.boxes.length)
     words.append(` The outline shows its ${count(entry.outline.boxes.length)} largest boxes of ${count(entry.outline.box_n)}.`);
+  if (hasStill(entry.outline)) words.append(" Dashed boxes stay in the window while the page scrolls.");
   if (layer === "scroll" ? reach?.reached : isDepth && sumOf(reach?.attention))
     return [words, ...depthsPicture(label, layer, reach, entry, size)];
   if (!isDepth && heat) return [words, ...placesPicture(label, layer, heat, entry, size)];

@@ -10,6 +10,8 @@ from report.period import Period, Range
 from report.published import Published, Row
 
 REACH_COLUMNS = "source path date viewport_band depth_band view_n reached_n attention_ms visible_ms"
+ELEMENT_CELL_COLUMNS = "source path date selector el_x_bin el_y_bin event_n"
+DEPTH_COLUMNS = "source path date viewport_band known_n depth_p25 depth_p50 depth_p75 depth_p90 is_complete"
 ELEMENT_COLUMNS = "source path date selector click_n rage_n dead_n"
 SIGNALS = ("rage_n", "dead_n", "quick_back_n", "excessive_scroll_n", "error_n")
 FRICTION_COLUMNS = f"source path date view_n {' '.join(SIGNALS)}"
@@ -25,13 +27,15 @@ DEPTH_BANDS = 20
 def read(published: Published, period: Period) -> Row | None:
     """The pages with most views, and the friction of more of them; None where no page says anything yet.
 
-    `pages` has one entry a source and path: `bands[band]` with `outline`, `heat[kind][range]` and
-    `reach[range]`; `views[range]`, `elements[range]`. `missing` says of each part why it cannot be shown.
+    `pages` has one entry a source and path: `bands[band]` with `outline`, `heat[kind][range]`,
+    `reach[range]` and `depths`; `views[range]`, `elements[range]`. `missing` says of each part why it cannot be shown.
     """
     missing = {
         "heat": published.lacks("marts.heatmap_cells", CELL_COLUMNS),
         "reach": published.lacks("marts.scroll_reach", REACH_COLUMNS),
+        "depths": published.lacks("marts.scroll_pages", DEPTH_COLUMNS),
         "elements": published.lacks("marts.heatmap_elements", ELEMENT_COLUMNS),
+        "element_cells": published.lacks("marts.heatmap_element_cells", ELEMENT_CELL_COLUMNS),
         "friction": published.lacks("marts.friction_pages", FRICTION_COLUMNS),
     }
     pages, page_n = _pages(published, period, missing)
@@ -41,6 +45,7 @@ def read(published: Published, period: Period) -> Row | None:
     heat = cells(published, period, pages)
     outlined = outlines(published, pages)
     reached = {} if missing["reach"] else _reach(published, period, pages)
+    depths = {} if missing["depths"] else _depths(published, period, pages)
     found = []
     for page in pages:
         bands = {
@@ -48,6 +53,7 @@ def read(published: Published, period: Period) -> Row | None:
                 "outline": outlined.get(page, {}).get(band),
                 "heat": heat.get(page, {}).get(band, {}),
                 "reach": reached.get(page, {}).get(band, {}),
+                "depths": depths.get(page, {}).get(band, []),
             }
             for band in ("mobile", "tablet", "desktop")
         }
@@ -55,7 +61,7 @@ def read(published: Published, period: Period) -> Row | None:
     if not missing["friction"]:
         _put_views(published, period, pages, found)
     if not missing["elements"]:
-        _put_elements(published, period, pages, found)
+        _put_elements(published, period, pages, found, has_cells=not missing["element_cells"])
     return {"pages": found, "page_n": page_n, "friction": friction, "missing": missing}
 
 
@@ -122,6 +128,27 @@ def _reach(published: Published, period: Period, pages: list[Page]) -> dict[Page
     return found
 
 
+def _depths(published: Published, period: Period, pages: list[Page]) -> dict[Page, dict[str, list[list[int]]]]:
+    """By page and band, of each date that is over: [days since the first date, known views, p25, p50, p75, p90].
+
+    Depths are whole percents of the page. Percentiles of several dates do not add up, so they stay by date.
+    """
+    found: dict[Page, dict[str, list[list[int]]]] = defaultdict(lambda: defaultdict(list))
+    quartiles = ", ".join(f"round(100 * depth_p{n})::integer as p{n}" for n in (25, 50, 75, 90))
+    for row in published.rows(
+        f"select source, path, viewport_band, date - $first as day, known_n, {quartiles}"
+        f" from marts.scroll_pages join {CHOSEN} using (source, path)"
+        " where date between $first and $last and known_n > 0 and is_complete order by all",
+        first=period.first,
+        last=period.last,
+        **chosen(pages),
+    ):
+        found[row["source"], row["path"]][row["viewport_band"]].append(
+            [row["day"], row["known_n"], *(row[f"p{n}"] for n in (25, 50, 75, 90))]
+        )
+    return found
+
+
 def _put_views(published: Published, period: Period, pages: list[Page], found: list[Row]) -> None:
     """`views[range]`: [view_n, rage_n, dead_n] of a page, each signal None where it was never tracked."""
     at = {page: index for index, page in enumerate(pages)}
@@ -143,14 +170,20 @@ def _put_views(published: Published, period: Period, pages: list[Page], found: l
                 ]
 
 
-def _put_elements(published: Published, period: Period, pages: list[Page], found: list[Row]) -> None:
-    """`selectors` and `elements[range]`: rows [selector, click_n, rage_n, dead_n, text], and what all add up to."""
+def _put_elements(
+    published: Published, period: Period, pages: list[Page], found: list[Row], *, has_cells: bool
+) -> None:
+    """`selectors` and `elements[range]`: rows [selector, click_n, rage_n, dead_n, text, cells], and their sums.
+
+    `cells` is flat: the tenth of the element's box (row by row, from 0) and the clicks in it.
+    """
     text = "null" if published.lacks("marts.heatmap_elements", "text") else "max(text)"
     at = {page: index for index, page in enumerate(pages)}
     texts: list[dict[str, int]] = [{} for _ in pages]
     for page in found:
         page["elements"] = {}
     for choice in period.ranges:
+        shown: dict[tuple[str, str, str], list[float]] = {}
         for row in published.rows(
             f"with sums as (select source, path, selector, {text} as text, sum(click_n)::double as click_n,"
             " sum(rage_n)::double as rage_n, sum(dead_n)::double as dead_n"
@@ -173,9 +206,28 @@ def _put_elements(published: Published, period: Period, pages: list[Page], found
             )
             counts = [None if row[name] is None else tidy(row[name]) for name in ("click_n", "rage_n", "dead_n")]
             said = " ".join((row["text"] or "").split())
-            one["rows"].append([selector, *counts, cut(said, LONGEST_TEXT)])
+            inside = shown.setdefault((row["source"], row["path"], row["selector"]), [])
+            one["rows"].append([selector, *counts, cut(said, LONGEST_TEXT), inside])
+        if has_cells:
+            _put_element_cells(published, choice, shown)
     for page, selectors in zip(found, texts, strict=True):
         page["selectors"] = list(selectors)
+
+
+def _put_element_cells(published: Published, choice: Range, shown: dict[tuple[str, str, str], list[float]]) -> None:
+    for row in published.rows(
+        "select source, path, selector, 10 * el_y_bin + el_x_bin as cell, sum(event_n)::double as event_n"
+        " from marts.heatmap_element_cells join (select unnest($sources::varchar[]) as source,"
+        " unnest($paths::varchar[]) as path, unnest($selectors::varchar[]) as selector) using (source, path, selector)"
+        " where date between $since and $until and el_x_bin between 0 and 9 and el_y_bin between 0 and 9"
+        " group by all order by all",
+        since=choice.since,
+        until=choice.until,
+        sources=[source for source, _, _ in shown],
+        paths=[path for _, path, _ in shown],
+        selectors=[selector for _, _, selector in shown],
+    ):
+        shown[row["source"], row["path"], row["selector"]] += [row["cell"], tidy(row["event_n"])]
 
 
 def _friction(published: Published, choice: Range) -> list[Any]:

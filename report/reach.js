@@ -154,3 +154,97 @@ function reachOption(colours, reach, middle, spent) {
     ],
   };
 }
+
+// Percentiles of several days do not add up to one, so they are drawn day by day.
+function depthsCard(name, depths, range) {
+  const card = el("div", { class: "card" }, el("div", { class: "card-head" }, el("h3", {}, "Depth by day")));
+  const dated = depths
+    .map(([day, ...values]) => [addDays(data.period.first, day), ...values])
+    .filter(([date]) => date >= range.since && date <= range.until);
+  if (!dated.length) {
+    card.append(
+      empty(
+        data.pages.missing.depths ??
+          `No view of ${name} in ${span(range.since, range.until)} has a known depth: not known, which is not 0.`,
+      ),
+    );
+    return card;
+  }
+  const few = dated.filter(([, n]) => n < FEW).length;
+  card.append(
+    note(
+      "How much of the page was seen: by half of the views at least the median, by a quarter at most the lower and at least the upper edge of the band.",
+      few
+        ? ` Days with less than ${FEW} views of known depth, too few to trust a jump: ${count(few)} of ${count(dated.length)}.`
+        : "",
+    ),
+    el(
+      "div",
+      { class: "legend" },
+      el("span", {}, mark("var(--accent)"), "median"),
+      el("span", {}, mark("color-mix(in srgb, var(--accent) 22%, transparent)"), "middle half of the views"),
+    ),
+    chart(`Depth of ${name} by day`, 190, (colours) => depthsOption(colours, dated, range)),
+    twin(
+      `Depth of ${name} by day`,
+      [
+        { label: "Date", text: ([date]) => day(date) },
+        { label: "Views of known depth", number: true, text: (row) => count(row[1]) },
+        ...["A quarter stops by", "Median", "A quarter gets beyond", "A tenth gets beyond"].map((label, at) => ({
+          label,
+          number: true,
+          text: (row) => `${row[2 + at]} %`,
+        })),
+      ],
+      [...dated].reverse(),
+    ),
+  );
+  return card;
+}
+
+function depthsOption(colours, dated, range) {
+  const byDate = new Map(dated.map((row) => [row[0], row]));
+  const dates = [];
+  for (let date = range.since; date <= range.until; date = addDays(date, 1)) dates.push(date);
+  const at = (n) => dates.map((date) => byDate.get(date)?.[n] ?? null);
+  const [low, middle, high] = [2, 3, 4].map(at);
+  const line = { type: "line", symbol: "none", connectNulls: false, silent: true };
+  return {
+    grid: plot(),
+    xAxis: categories(colours, dates, dayShort),
+    yAxis: values(colours, (n) => `${n} %`, { min: 0, max: 100, interval: 25 }),
+    tooltip: tip(colours, (points) => {
+      const row = byDate.get(dates[points[0].dataIndex]);
+      return tipBox(
+        weekday(dates[points[0].dataIndex]),
+        row
+          ? [
+              ["median", `${row[3]} %`, colours.accent],
+              ["middle half", `${row[2]} – ${row[4]} %`],
+              ["a tenth gets beyond", `${row[5]} %`],
+              ["views of known depth", count(row[1])],
+            ]
+          : [["no view of known depth", NONE]],
+      );
+    }),
+    series: [
+      { ...line, id: "low", stack: "half", lineStyle: { opacity: 0 }, data: low },
+      {
+        ...line,
+        id: "half",
+        stack: "half",
+        lineStyle: { opacity: 0 },
+        areaStyle: { color: colours.accent, opacity: 0.2 },
+        data: high.map((n, i) => (n === null ? null : n - low[i])),
+      },
+      {
+        ...line,
+        id: "median",
+        symbol: dated.length < 3 ? "circle" : "none",
+        lineStyle: { color: colours.accent, width: 2 },
+        itemStyle: { color: colours.accent },
+        data: middle,
+      },
+    ],
+  };
+}

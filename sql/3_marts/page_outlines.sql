@@ -11,7 +11,7 @@ create table if not exists marts.page_outlines (
     viewport_h integer, -- height of the window, pixels
     document_h integer, -- height of the page, pixels
     box_n bigint not null, -- boxes in the outline
-    boxes json not null -- [{selector, x, y, w, h}] in pixels of the page; what is not finite, negative or huge is left out
+    boxes json not null -- [{selector, x, y, w, h, is_fixed}] in pixels of the page, of the window if fixed; broken: left out
 );
 
 with latest as (
@@ -28,7 +28,8 @@ told as (
         l.source, l.path, l.viewport_band, l.outlined_at, e.viewport_w, e.viewport_h, e.document_h,
         from_json(
             e.properties,
-            '{"boxes": [{"selector": "varchar", "x": "double", "y": "double", "w": "double", "h": "double"}]}'
+            '{"boxes": [{"selector": "varchar", "x": "double", "y": "double", "w": "double", "h": "double",
+                "is_fixed": "boolean"}]}'
         ) as told
     from latest as l
     inner join core.events as e on l.event_no = e.event_no
@@ -45,7 +46,8 @@ sound as (
                 false
             ))[:2000],
             lambda box: struct_pack(
-                selector := left(box.selector, 500), x := box.x, y := box.y, w := box.w, h := box.h
+                selector := left(box.selector, 500), x := box.x, y := box.y, w := box.w, h := box.h,
+                is_fixed := coalesce(box.is_fixed, false)
             )
         ) as boxes
     from told

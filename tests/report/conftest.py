@@ -22,7 +22,8 @@ HOSTILE = '/<img src=x onerror="window.owned=1">/</script><script>window.owned=1
 
 PUBLISHED = """marts.traffic_daily marts.traffic_totals marts.funnel_steps marts.funnel_attempts
     marts.journey_edges marts.journey_paths marts.retention_cells marts.heatmap_cells marts.heatmap_elements
-    marts.scroll_reach marts.friction_pages marts.page_outlines meta.build_info meta.quality
+    marts.heatmap_element_cells
+    marts.scroll_reach marts.scroll_pages marts.friction_pages marts.page_outlines meta.build_info meta.quality
     meta.restatements meta.data_dictionary"""
 
 
@@ -200,12 +201,14 @@ SHOWN = {"/": (900, 9), "/category/shoes": (700, 14), "/product/:id": (1100, 6),
          "/checkout": (200, 4), "/blog/:id": (150, 22), HOSTILE: (40, 2)}  # fmt: skip
 CELL_NAMES = "source path date viewport_band layer kind x_bin y_bin event_n raw_n session_n"
 REACH_NAMES = "source path date viewport_band depth_band view_n reached_n attention_ms visible_ms"
+DEPTH_NAMES = "source path date viewport_band view_n known_n depth_p25 depth_p50 depth_p75 depth_p90 is_complete"
+INSIDE_NAMES = "source path date selector el_x_bin el_y_bin event_n raw_n"
 ELEMENT_NAMES = "source path date selector text click_n rage_n dead_n"
 FRICTION_NAMES = "source path date view_n rage_n dead_n quick_back_n excessive_scroll_n error_n"
 
 
 def outline(path: str, width: int, rows: int) -> list[tuple[str, int, int, int, int, float]]:
-    """Boxes of a page of `rows` rows of cards: selector, x, y, w, h and how often it is clicked."""
+    """Boxes of `rows` rows of cards: selector, x, y, w, h and how often it is clicked; the header is fixed."""
     edge = 16 if width < 768 else 24 if width < 1024 else 80
     columns = 2 if width < 768 else 3 if width < 1024 else 4
     inner = width - 2 * edge
@@ -239,6 +242,8 @@ def behaviour(chance: random.Random, first: date, last: date) -> dict[str, list[
     touched: dict[Any, list[int]] = {}
     reach: list[Any] = []
     friction: list[Any] = []
+    inside: dict[Any, int] = {}
+    depths: list[Any] = []
     outlines: list[Any] = []
     days = (last - first).days + 1
     for path, (views, rows) in SHOWN.items():
@@ -249,7 +254,10 @@ def behaviour(chance: random.Random, first: date, last: date) -> dict[str, list[
             for _ in range(round(views * share * 2.2 * min(1.0, days / 60))):
                 on = first + timedelta(days=chance.randrange(days))
                 selector, x, y, w, h, _ = chance.choices(boxes, [b[5] / (1 + b[2] / 1400) for b in boxes])[0]
-                px, py = (min(max(chance.gauss(0.5, 0.17), 0), 1) * size for size in (w, h))
+                el_x, el_y = (min(max(chance.gauss(0.5, 0.17), 0), 1) for _ in "xy")
+                px, py = el_x * w, el_y * h
+                tenth = ("web", path, on, selector, min(9, int(10 * el_x)), min(9, int(10 * el_y)))
+                inside[tenth] = inside.get(tenth, 0) + 1
                 place = (min(99, int(100 * (x + px) / width)), int(y + py) // 16)
                 kinds = ["click"] + ["rage"] * (chance.random() < 0.03) + ["dead"] * ("hero" in selector)
                 for kind in kinds:
@@ -265,6 +273,10 @@ def behaviour(chance: random.Random, first: date, last: date) -> dict[str, list[
             for n in range(days):
                 seen = max(1, round(views * share / days * chance.gauss(2, 0.3)))
                 fold = height / long
+                middle = min(0.9, fold + 0.2 + 0.1 * sin(n))
+                quartiles = (min(middle, fold), middle, min(1.0, middle + 0.2), 1.0)
+                over = first + timedelta(days=n) < last
+                depths.append(("web", path, first + timedelta(days=n), band, seen, seen, *quartiles, over))
                 for depth in range(20):
                     gone = max(0.0, depth / 20 - fold)
                     reached = seen if not gone else min(seen, round(seen * exp(-1.7 * gone)))
@@ -280,6 +292,8 @@ def behaviour(chance: random.Random, first: date, last: date) -> dict[str, list[
         friction.append(("app", "/start", first + timedelta(days=n), 40, None, None, 1, None, None))
     return {
         "cells": [(*key, n, n, n) for key, n in clicked.items()],
+        "inside": [(*key, n, n) for key, n in inside.items()],
+        "depths": depths,
         "elements": [(*key, key[-1].rsplit(".")[-1].title(), *counts) for key, counts in touched.items()],
         "reach": reach,
         "friction": friction,
@@ -306,6 +320,8 @@ CHECKS = [
 def put_behaviour(connection: duckdb.DuckDBPyConnection, found: dict[str, list[Any]]) -> None:
     put(connection, "marts.heatmap_cells", CELL_NAMES, found["cells"])
     put(connection, "marts.heatmap_elements", ELEMENT_NAMES, found["elements"])
+    put(connection, "marts.heatmap_element_cells", INSIDE_NAMES, found["inside"])
+    put(connection, "marts.scroll_pages", DEPTH_NAMES, found["depths"])
     put(connection, "marts.scroll_reach", REACH_NAMES, found["reach"])
     put(connection, "marts.friction_pages", FRICTION_NAMES, found["friction"])
     for path, band, width, height, long, boxes in found["outlines"]:
@@ -313,7 +329,9 @@ def put_behaviour(connection: duckdb.DuckDBPyConnection, found: dict[str, list[A
             connection,
             "marts.page_outlines",
             "source path viewport_band boxes viewport_w viewport_h document_h",
-            [("web", path, band, json.dumps([dict(zip(("selector", *"xywh"), box, strict=False)) for box in boxes]),
+            [("web", path, band,
+              json.dumps([dict(zip(("selector", *"xywh"), box, strict=False)) | {"is_fixed": "body > header" in box[0]}
+                          for box in boxes]),
               width, height, long)],
         )  # fmt: skip
 

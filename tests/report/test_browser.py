@@ -96,7 +96,7 @@ def test_every_section_draws(open_page: Callable[..., Page], report: Path) -> No
     assert page.locator("h1").text_content() == "Fern & Field"
     for name in ("overview", "channels", "funnels", "journeys", "pages", "retention", "quality"):
         assert page.locator(f"#{name} .card").count() > 0
-    assert page.locator(".chart").count() == page.locator(".chart svg").count() == 6
+    assert page.locator(".chart").count() == page.locator(".chart svg").count() == 7
     assert page.locator(".tile").count() == 10
     assert page.locator(".empty").count() == 0
 
@@ -200,6 +200,8 @@ def test_hostile_text_does_nothing(open_page: Callable[..., Page], sample: Path,
                 f"update {table} set {column} = {column} || $text where {column} not like '(%'",
                 {"text": HOSTILE},
             )
+        connection.execute("update marts.heatmap_element_cells set selector = $text || selector", {"text": HOSTILE})
+        connection.execute("update marts.heatmap_elements set text = $text", {"text": HOSTILE})
         connection.execute(
             "update marts.page_outlines set boxes = (select to_json(list(json_object('selector', $text || 'a',"
             " 'x', box -> 'x', 'y', box -> 'y', 'w', box -> 'w', 'h', box -> 'h')))"
@@ -361,9 +363,37 @@ def test_not_tracked_is_said_and_zero_is_shown(
     page.select_option("#pages select", label="/cart")
     page.click('#pages [data-choice="dead"]')
     assert "2 dead clicks on this page in all windows; none came with a place" in (words.text_content() or "")
-    assert {tuple(row[3:]) for row in cells(page, "Elements of")} == {("not tracked", "0")}
+    assert {tuple(row[3:5]) for row in cells(page, "Elements of")} == {("not tracked", "0")}
     shown = {row[0]: row[2:4] for row in cells(page, "Friction by page")}
     assert shown["/web"] == ["not tracked", "0.00"]
+
+
+def test_what_stays_in_the_window_is_drawn_there(open_page: Callable[..., Page], report: Path) -> None:
+    page = open_page(report)
+    page.select_option("#pages select", label="/product/:id")
+    page.click('#pages [data-choice="mobile"]')
+    assert page.locator(".frame .wire .still").count() == page.locator(".pinned .wire .still").count() == 6
+    assert "Dashed boxes are the parts that stay" in (page.locator(".pinned .note").text_content() or "")
+    on = {row[2] for row in cells(page, "Clicks on /product/:id") if row[1] == "fixed"}
+    assert on <= {"header", "a.logo", "a.link-0", "a.link-1", "a.link-2", "button#basket", UNKNOWN} != {UNKNOWN}
+
+
+def test_an_element_is_mapped_in_tenths(open_page: Callable[..., Page], report: Path) -> None:
+    page = open_page(report)
+    maps = page.locator("#pages canvas.inside")
+    assert maps.count() == 12
+    place, n = page.evaluate(
+        """() => {
+          const all = [...document.querySelectorAll("table")];
+          const row = all.find((one) => one.caption.textContent.startsWith("Where in")).tBodies[0].rows[0];
+          return [row.cells[1].textContent, row.cells[2].textContent];
+        }"""
+    )
+    assert (maps.first.get_attribute("aria-label") or "").endswith(f"placed clicks at {place}, {n}")
+    painted = maps.first.evaluate(
+        "(one) => one.getContext('2d').getImageData(0, 0, 10, 10).data.filter((_, at) => at % 4 === 3 && _).length"
+    )
+    assert painted > 20
 
 
 def test_friction_is_sorted_by_keys_and_the_unknown_stays_last(open_page: Callable[..., Page], report: Path) -> None:
@@ -439,7 +469,7 @@ def test_it_prints_light_even_from_a_dark_screen(open_page: Callable[..., Page],
     assert page.evaluate("document.documentElement.dataset.theme") is None
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.locator(".chart svg[viewBox]").count() == 6
+    assert page.locator(".chart svg[viewBox]").count() == 7
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate("document.documentElement.dataset.theme") is None
 

@@ -242,7 +242,9 @@ def test_a_year_stays_small(sample_of: Callable[..., Path], tmp_path: Path) -> N
             ("marts.journey_paths", "date"),
             ("marts.retention_cells", "cohort_start"),
             ("marts.heatmap_elements", "date"),
+            ("marts.heatmap_element_cells", "date"),
             ("marts.scroll_reach", "date"),
+            ("marts.scroll_pages", "date"),
             ("marts.friction_pages", "date"),
         ):
             connection.execute(

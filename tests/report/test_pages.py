@@ -163,9 +163,32 @@ def test_elements_are_the_most_clicked(found: Any, sample: Path) -> None:
         " order by 2 desc, coalesce(sum(rage_n), 0) + coalesce(sum(dead_n), 0) desc, selector",
     )
     shown = page["elements"]["28"]
-    assert [(page["selectors"][at], *counts) for at, *counts, _ in shown["rows"]] == expected[:12]
+    assert [(page["selectors"][at], *counts) for at, *counts, _, _ in shown["rows"]] == expected[:12]
     assert shown["click_n"] == sum(row[1] for row in expected)
     assert shown["element_n"] == len(expected)
+
+
+def test_the_map_of_an_element_is_the_published_one(found: Any, sample: Path) -> None:
+    page = of(found, "/product/:id")
+    for at, *_, inside in page["elements"]["28"]["rows"]:
+        expected = rows(
+            sample,
+            "select 10 * el_y_bin + el_x_bin, sum(event_n) from marts.heatmap_element_cells where path = '/product/:id'"
+            " and selector = $selector and date between '2026-10-24' and '2026-11-20' group by all order by all",
+            selector=page["selectors"][at],
+        )
+        assert list(zip(inside[::2], inside[1::2], strict=True)) == expected != []
+
+
+def test_depths_are_the_published_ones_of_dates_that_are_over(found: Any, sample: Path) -> None:
+    expected = rows(
+        sample,
+        "select date - date '2026-09-13', known_n, round(100 * depth_p25), round(100 * depth_p50),"
+        " round(100 * depth_p75), round(100 * depth_p90) from marts.scroll_pages"
+        " where path = '/cart' and viewport_band = 'tablet' and date < '2026-11-21' order by date",
+    )
+    assert [tuple(row) for row in of(found, "/cart")["bands"]["tablet"]["depths"]] == expected
+    assert len(expected) == 69
 
 
 def test_only_the_pages_that_matter_are_carried(sample_of: Callable[..., Path], tmp_path: Path) -> None:
@@ -203,6 +226,8 @@ def test_an_outline_may_be_anything(sample_of: Callable[..., Path], tmp_path: Pa
     boxes = [
         {"selector": "main > a", "x": 0, "y": 0, "w": 100, "h": 50},
         {"selector": "main > a > b", "x": 0, "y": 0, "w": 100, "h": 50},
+        {"selector": "bar", "x": 0, "y": 0, "w": 100, "h": 50, "is_fixed": True},
+        {"selector": "odd", "x": 5, "y": 0, "w": 90, "h": 50, "is_fixed": "yes"},
         {"selector": "x" * 2000, "x": 0, "y": 60, "w": 390, "h": 90.4},
         {"selector": "far", "x": 0, "y": 1e6, "w": 10, "h": 10},
         {"selector": "thin", "x": 0, "y": 0, "w": 1, "h": 10},
@@ -219,7 +244,8 @@ def test_an_outline_may_be_anything(sample_of: Callable[..., Path], tmp_path: Pa
         connection.execute("update marts.page_outlines set boxes = '{}' where path = '/cart'")
     found = pages(bi, tmp_path)
     outline = of(found, "/")["bands"]["mobile"]["outline"]
-    assert [box[0] for box in outline["boxes"]] == ["x" * 47 + "…", "b"]
+    drawn = [("x" * 47 + "…", False), ("b", False), ("bar", True), ("odd", False)]
+    assert [(box[0], box[5]) for box in outline["boxes"]] == drawn
     assert (outline["width"], outline["height"], outline["fold"]) == (390, 150, None)
     assert of(found, "/cart")["bands"]["mobile"]["outline"] is None
     assert label("body > main#top") == "main#top"
@@ -234,7 +260,10 @@ def test_without_such_events_it_says_what_to_do(sample_of: Callable[..., Path], 
     assert re.fullmatch(r"marts\.heatmap_cells has no rows yet: put footfall\.js .*\.", pages(bi, tmp_path)["empty"])
 
 
-@pytest.mark.parametrize("table", ["heatmap_elements", "scroll_reach", "friction_pages", "page_outlines"])
+@pytest.mark.parametrize(
+    "table",
+    ["heatmap_elements", "heatmap_element_cells", "scroll_reach", "scroll_pages", "friction_pages", "page_outlines"],
+)
 def test_a_missing_table_costs_its_part_only(sample_of: Callable[..., Path], tmp_path: Path, table: str) -> None:
     bi = sample_of(days=3)
     with duckdb.connect(str(bi)) as connection:

@@ -173,7 +173,9 @@ def test_a_date_is_local() -> None:
 
 
 def test_the_latest_outline_is_the_ground_that_a_heatmap_lies_on() -> None:
-    old, new = {"selector": "h1", "x": 0, "y": 0, "w": 9, "h": 9}, {"selector": "h1", "x": 1, "y": 2, "w": 3, "h": 4}
+    old = {"selector": "h1", "x": 0, "y": 0, "w": 9, "h": 9}
+    new = {"selector": "h1", "x": 1, "y": 2, "w": 3, "h": 4, "is_fixed": False}
+    bar = {"selector": "nav", "x": 0, "y": 0, "w": 9, "h": 1, "is_fixed": True}
     broken = [
         {"selector": "a", "x": "NaN", "y": 0, "w": 1, "h": 1},
         {"selector": "b", "x": -1, "y": 0, "w": 1, "h": 1},
@@ -182,13 +184,17 @@ def test_the_latest_outline_is_the_ground_that_a_heatmap_lies_on() -> None:
     phone = {"viewport_w": 390}
     warehouse = built(
         said("Page Outlined", 0, {"boxes": [old]}),
-        said("Page Outlined", 86_400, {"boxes": [new, *broken]}),
+        said("Page Outlined", 86_400, {"boxes": [new, bar, *broken]}),
         said("Page Outlined", 5, {"boxes": [old]}, window=phone),
         at=NOON + timedelta(days=3),
     )
     found = warehouse.execute("select viewport_band, document_h, box_n, boxes from marts.page_outlines order by all")
-    assert [row[:3] for row in found] == [("mobile", 4000, 1), ("tablet", 4000, 1)]
-    assert json.loads(found[1][3]) == [new]
+    assert [row[:3] for row in found] == [("mobile", 4000, 1), ("tablet", 4000, 2)]
+    assert json.loads(found[0][3]) == [old | {"is_fixed": False}]
+    assert json.loads(found[1][3]) == [new, bar]
     # One that happened before and comes later changes nothing.
     built(said("Page Outlined", 3600, {"boxes": [old]}), into=warehouse, at=NOON + timedelta(days=3, hours=2))
-    assert json.loads(warehouse.value("select boxes from marts.page_outlines where viewport_band = 'tablet'")) == [new]
+    assert json.loads(warehouse.value("select boxes from marts.page_outlines where viewport_band = 'tablet'")) == [
+        new,
+        bar,
+    ]

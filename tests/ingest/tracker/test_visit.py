@@ -288,12 +288,15 @@ def test_a_page_is_outlined_once_a_day(visit: Visit) -> None:
     url = visit.put("/outline", TALL, parts="outline", release="r1")
     for _ in range(2):
         page = visit.open(url)
+        page.evaluate("scrollTo(0, 500)")
         page.wait_for_timeout(1300)
         visit.leave(page)
     visit.named("Scroll Reached", 2)
     (outlined,) = (row for row in visit.landed() if row["name"] == "Page Outlined")
     boxes = {box.pop("selector"): box for box in outlined["properties"]["boxes"]}
-    assert boxes["button#buy"] == {"x": 200, "y": 300, "w": 100, "h": 40}
+    assert boxes["button#buy"] == {"x": 200, "y": 300, "w": 100, "h": 40, "is_fixed": False}
+    (bar,) = (box for selector, box in boxes.items() if "header" in selector)
+    assert [bar[name] for name in ("x", "y", "h", "is_fixed")] == [0, 0, 40, True]
     assert outlined["properties"]["viewport_band"] == "tablet"
     assert outlined["context"]["extra"]["release"] == "r1"
 

@@ -24,8 +24,11 @@ const outline = (): void => {
   for (const element of document.body.querySelectorAll(DRAWN)) {
     const box = element.getBoundingClientRect();
     if (box.width < 4 || box.height < 4) continue;
-    const [x, y, w, h] = [box.left + scrollX, box.top + scrollY, box.width, box.height].map(Math.round);
-    boxes.push({ selector: door.selectorOf_(element), x, y, w, h });
+    // what is fixed lies in the window, as its clicks do
+    const is_fixed = door.isFixed_(element);
+    const [left, top] = is_fixed ? [0, 0] : [scrollX, scrollY];
+    const [x, y, w, h] = [box.left + left, box.top + top, box.width, box.height].map(Math.round);
+    boxes.push({ selector: door.selectorOf_(element), x, y, w, h, is_fixed });
     if (boxes.length === MOST_BOXES) break;
   }
   door.track_("Page Outlined", { boxes, viewport_band: band() });
