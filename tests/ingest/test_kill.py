@@ -130,7 +130,8 @@ def test_what_a_killed_writer_acknowledged_is_there_once(home: Path) -> None:
 def test_a_killed_lander_leaves_rows_and_positions_that_agree_and_the_next_goes_on(home: Path) -> None:
     rng = random.Random(11)
     process = start(WRITER, str(home / "log"), "e")
-    kill_after(process, "kept", 250, 0)
+    # More than all rounds land before they are killed.
+    kill_after(process, "kept", 900, 0)
     expected = sum(chunk.event_n or 0 for s in segments(home / "log") for chunk in s.chunks(0))
     kills = 0
     for _ in range(ROUNDS):
