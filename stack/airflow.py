@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
+
+from stack.ports import free_ports
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = Path(sys.executable).with_name("airflow")
@@ -238,15 +239,3 @@ def _signal(numbers: set[int], which: signal.Signals) -> None:
             os.kill(number, which)
         except ProcessLookupError:
             continue
-
-
-def free_ports(n: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on."""
-    trials = [socket.socket() for _ in range(n)]
-    try:
-        for trial in trials:
-            trial.bind(("127.0.0.1", 0))
-        return [trial.getsockname()[1] for trial in trials]
-    finally:
-        for trial in trials:
-            trial.close()

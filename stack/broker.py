@@ -6,13 +6,13 @@ import base64
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import uuid
 from pathlib import Path
 
 from ingest.collector import end_with_parent
+from stack.ports import free_ports
 
 JARS = Path(__file__).parents[1] / ".kafka"
 STARTED = b"Kafka Server started"
@@ -60,7 +60,7 @@ class Broker:
         if self._settings.exists():
             self.port, self.sasl_port = _ports(self._settings)
         else:
-            free = _free_ports(3)
+            free = free_ports(3)
             self.port, self.sasl_port = port or free[0], sasl_port or free[1]
             self._format(free[2])
 
@@ -166,17 +166,6 @@ def _java(*values: str) -> list[str]:
         raise BrokerError(lack)
     # The second compiler costs a third of the start, and competes for the cores with what is tried out.
     return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*", *values]
-
-
-def _free_ports(n: int) -> list[int]:
-    trials = [socket.socket() for _ in range(n)]
-    try:
-        for trial in trials:
-            trial.bind(("127.0.0.1", 0))
-        return [trial.getsockname()[1] for trial in trials]
-    finally:
-        for trial in trials:
-            trial.close()
 
 
 def _ports(settings: Path) -> tuple[int, int]:

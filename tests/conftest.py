@@ -17,6 +17,7 @@ import pytest
 
 from stack import airflow as scheduling
 from stack import broker as kafka
+from stack.ports import free_ports
 
 ROOT = Path(__file__).parents[1]
 READERS = ("1.2.2", "1.5.6")
@@ -119,7 +120,7 @@ def stack(airflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> G
     home = tmp_path_factory.mktemp("stack") / "up"
     (home / "airflow").mkdir(parents=True)
     shutil.copy(airflow_database, home / "airflow" / "airflow.db")
-    ports = scheduling.free_ports(2)
+    ports = free_ports(2)
     said = home.parent / "up.log"
     words = ["--home", str(home), "--port", str(ports[0]), "--airflow-port", str(ports[1]), "--schedule", ""]
     with said.open("wb") as out:
