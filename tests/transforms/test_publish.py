@@ -220,7 +220,11 @@ def test_every_table_and_column_says_what_it_means(warehouse: Warehouse, home: P
     )
     assert missing == []
     assert read(home, "select horizon, timezone, version from meta.build_info") == [(NOW, "Europe/Amsterdam", "1")]
-    assert read(home, "select check_name from meta.quality where not is_ok") == []
+    # The history breaks its plan and has no event for some patterns; nothing else is wrong with it.
+    assert read(home, "select check_name from meta.quality where not is_ok order by all") == [
+        ("events that break the plan",),
+        ("patterns that no event matches",),
+    ]
 
 
 def test_no_raw_identifier_leaves_the_warehouse(warehouse: Warehouse, home: Path) -> None:
