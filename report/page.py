@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from report import funnels, journeys, pages, period, quality, retention, traffic
+from report import attribution, funnels, journeys, pages, period, quality, retention, traffic
 from report.heatmap import CELL_COLUMNS
 from report.published import Published, ReportError, Row, open_published
 
@@ -36,6 +36,7 @@ SCRIPTS = (
     "friction",
     "pages",
     "retention",
+    "attribution",
     "quality",
     "start",
 )
@@ -126,6 +127,12 @@ def content(published: Published, *, now: datetime) -> Row:
             retention.COLUMNS,
             _define("retention"),
             lambda: retention.read(published, until),
+        ),
+        "attribution": section(
+            "marts.attribution",
+            attribution.COLUMNS,
+            "name key events under [site] key_events in footfall.toml, or wait for a conversion",
+            lambda: attribution.read(published),
         ),
         "quality": quality.read(published, dates),
     }

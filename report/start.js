@@ -6,6 +6,7 @@ const SECTIONS = {
   journeys: ["Journeys", journeys],
   pages: ["Pages", pages],
   retention: ["Retention", retention],
+  attribution: ["Attribution", attribution],
   quality: ["Quality", quality],
 };
 const byId = (id) => document.getElementById(id);

@@ -23,7 +23,8 @@ HOSTILE = '/<img src=x onerror="window.owned=1">/</script><script>window.owned=1
 PUBLISHED = """marts.traffic_daily marts.traffic_totals marts.funnel_steps marts.funnel_attempts
     marts.journey_edges marts.journey_paths marts.retention_cells marts.heatmap_cells marts.heatmap_elements
     marts.heatmap_element_cells
-    marts.scroll_reach marts.scroll_pages marts.friction_pages marts.page_outlines meta.build_info meta.quality
+    marts.scroll_reach marts.scroll_pages marts.friction_pages marts.page_outlines marts.attribution
+    marts.attribution_paths meta.build_info meta.quality
     meta.restatements meta.data_dictionary"""
 
 
@@ -367,6 +368,25 @@ def write_sample(path: Path, *, days: int = 120, seed: int = 7, site: str = "Fer
         put(connection, "marts.journey_edges", "journey date step_no from_node to_node unit_n median_s", edges)
         put(connection, "marts.journey_paths", "journey date path unit_n conversion_n", paths)
         put(connection, "marts.retention_cells", CELLS, retention(chance, first, last))
+        credits = "model month channel conversion_n revenue_amt spend_amt roas unconverted_n is_complete"
+        months = ((date(2026, 10, 1), True), (date(2026, 11, 1), False))
+        put(
+            connection,
+            "marts.attribution",
+            credits,
+            [
+                (model, on, channel, n + at / 4, 80.0 * n, 100.0, 0.8 * n if is_over else None, 0, is_over)
+                for at, model in enumerate(("first", "last", "last_non_direct", "linear"))
+                for on, is_over in months
+                for n, channel in ((40, "Organic Search"), (12, HOSTILE))
+            ],
+        )
+        put(
+            connection,
+            "marts.attribution_paths",
+            "month outcome path path_n is_complete",
+            [(on, "converted", f"Organic Search > {HOSTILE}", 7, is_over) for on, is_over in months],
+        )
         put_behaviour(connection, behaviour(chance, first, last))
         build = (41, HORIZON + timedelta(minutes=2), "0.1.0", "9f2c" * 16, 388, HORIZON)
         columns = "build_id built_at version definitions_hash landed_to horizon site_name timezone currency"

@@ -94,11 +94,23 @@ def test_every_section_draws(open_page: Callable[..., Page], report: Path) -> No
     page = open_page(report)
     assert page.title() == "Fern & Field · footfall report"
     assert page.locator("h1").text_content() == "Fern & Field"
-    for name in ("overview", "channels", "funnels", "journeys", "pages", "retention", "quality"):
+    for name in ("overview", "channels", "funnels", "journeys", "pages", "retention", "attribution", "quality"):
         assert page.locator(f"#{name} .card").count() > 0
     assert page.locator(".chart").count() == page.locator(".chart svg").count() == 7
     assert page.locator(".tile").count() == 10
-    assert page.locator(".empty").count() == 0
+    assert page.locator(".empty").all_text_contents() == [
+        "No way of this month has come to nothing yet: a conversion may still follow within the lookback."
+    ]
+
+
+def test_credits_are_the_data_and_a_month_that_runs_has_no_return(open_page: Callable[..., Page], report: Path) -> None:
+    page = open_page(report)
+    rows = cells(page, "Conversions by channel and rule, Nov 2026")
+    assert rows[0] == ["Organic Search", "40", "40", "41", "41", "€100", "not over"]
+    page.select_option("#attribution select", label="Oct 2026")
+    page.click('#attribution [data-choice="revenue"]')
+    rows = cells(page, "Revenue by channel and rule, Oct 2026")
+    assert rows[1][1:] == [*["€960"] * 4, "€100", "9.6\N{MULTIPLICATION SIGN}"]
 
 
 def test_every_chart_has_a_table_and_every_table_a_caption(open_page: Callable[..., Page], report: Path) -> None:
