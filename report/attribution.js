@@ -44,7 +44,7 @@ function attribution(section, state) {
       ),
       note(
         "Each rule shares out the same conversions; columns differ only in who gets the credit.",
-        found.is_complete ? "" : " This month is not over, so it has no return on spend yet.",
+        hasSpend && !found.is_complete ? " This month is not over, so it has no return on spend yet." : "",
         hasSpend ? "" : " No spend is known for this month: send Ad Spend events, and their return appears.",
         found.unconverted_n ? ` ${plural(found.unconverted_n, "spend event")} in a currency without a rate left out.` : "",
       ),
@@ -73,7 +73,7 @@ function attribution(section, state) {
     ),
     ...[
       ["converted", "Ways to a conversion", "No conversion has a way on record in this month."],
-      ["not_converted", "Ways to nothing", "No way of this month has come to nothing yet: a conversion may still follow within the lookback."],
+      ["not_converted", "Ways to nothing", "No way that ended in this month is known to have come to nothing; within the lookback a conversion may still follow."],
     ].map(([outcome, title, none]) => {
       const rows = found.paths?.[outcome] ?? [];
       return el(
@@ -85,7 +85,7 @@ function attribution(section, state) {
               `${title}, ${name}: the commonest`,
               [
                 { label: "Channels in order", cell: ([path]) => outside(path) },
-                { label: "People's ways", number: true, text: ([, n]) => count(n) },
+                { label: "Times", number: true, text: ([, n]) => count(n) },
               ],
               rows,
               { className: "dense" },

@@ -11,6 +11,7 @@ PATH_COLUMNS = "month outcome path path_n is_complete"
 MODELS = ("first", "last", "last_non_direct", "linear")
 MOST_MONTHS = 24
 MOST_PATHS = 10
+MOST_LETTERS = 300
 
 
 def read(published: Published) -> list[Row]:
@@ -63,5 +64,6 @@ def read(published: Published) -> list[Row]:
             most=MOST_PATHS,
         ):
             if row["month"] in months:
-                months[row["month"]]["paths"][row["outcome"]].append([row["path"][:300], row["path_n"]])
+                path = row["path"] if len(row["path"]) <= MOST_LETTERS else f"{row['path'][: MOST_LETTERS - 1]}…"
+                months[row["month"]]["paths"][row["outcome"]].append([path, row["path_n"]])
     return list(months.values())

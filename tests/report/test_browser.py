@@ -99,7 +99,8 @@ def test_every_section_draws(open_page: Callable[..., Page], report: Path) -> No
     assert page.locator(".chart").count() == page.locator(".chart svg").count() == 7
     assert page.locator(".tile").count() == 10
     assert page.locator(".empty").all_text_contents() == [
-        "No way of this month has come to nothing yet: a conversion may still follow within the lookback."
+        "No way that ended in this month is known to have come to nothing; "
+        "within the lookback a conversion may still follow."
     ]
 
 
