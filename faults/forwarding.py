@@ -72,8 +72,11 @@ def killed_forwarder(stage: Stage) -> Result:
         load.wait(60)
         stage.end(collector)
         began = time.monotonic()
+        said = stage.folder / "forward.txt"
+        before = said.stat().st_size
         forwarder = stage.start("forward")
-        _until(lambda: _is_drained(stage, broker))
+        # Even with nothing left to send it must be up before it can be asked to end.
+        _until(lambda: b"Forwarding" in said.read_bytes()[before:] and _is_drained(stage, broker))
         return _landed(stage, broker, forwarder, time.monotonic() - began, kill_n)
 
 

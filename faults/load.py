@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 NAMES = ("Product Viewed", "Product Added", "Page Read", "Order Completed")
 ANSWER_SECONDS = 10
+IDLE_SECONDS = 2
 
 
 def hash_of(name: str, anonymous_id: str, occurred_at: str, properties: Any) -> str:
@@ -60,7 +61,7 @@ class Load:
         self.rng = random.Random(given.seed)
         self.address = urlsplit(given.url)
         self.ledger = given.ledger.open("a", buffering=1, encoding="ascii")
-        self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
 
     def note(self, *entry: Any) -> None:
         self.ledger.write(json.dumps(entry) + "\n")
@@ -114,11 +115,11 @@ class Load:
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
             f"{'Connection: close' + chr(13) + chr(10) if self.given.fresh else ''}\r\n"
         )
-        # A connection that was idle for long the collector may have closed; that is no request cut off.
-        while self.idle and self.idle[-1][0].at_eof():
+        # One that was idle for long the collector may be closing right now; that would be no request cut off.
+        while self.idle and (self.idle[-1][2] < time.time() - IDLE_SECONDS or self.idle[-1][0].at_eof()):
             self.idle.pop()[1].close()
         if self.idle and not self.given.fresh:
-            reader, writer = self.idle.pop()
+            reader, writer, _ = self.idle.pop()
         else:
             reader, writer = await asyncio.open_connection(self.address.hostname, self.address.port)
         try:
@@ -132,7 +133,7 @@ class Load:
         if self.given.fresh or fields.get(b"connection") == b"close":
             writer.close()
         else:
-            self.idle.append((reader, writer))
+            self.idle.append((reader, writer, time.time()))
         return int(answer.split(b" ", 2)[1])
 
 

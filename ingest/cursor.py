@@ -15,7 +15,7 @@ CURSOR: Final = "forward.json"
 STATUS: Final = "forward.status.json"
 LOCK: Final = "forward.lock"
 SILENT: Final = timedelta(seconds=15)  # a forwarder that said nothing for so long does not run
-LATE: Final = timedelta(seconds=60)
+LATE: Final = timedelta(seconds=15)
 
 
 class CursorError(Exception):

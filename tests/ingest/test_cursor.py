@@ -41,7 +41,7 @@ def test_a_broken_cursor_means_from_the_start_and_says_so(tmp_path: Path) -> Non
     [
         (None, "degraded", "no forwarder has run yet: start footfall forward"),
         (status(), "ready", ""),
-        (status(lag_n=3, oldest_at=NOW - 30 * SECOND), "ready", ""),
+        (status(lag_n=3, oldest_at=NOW - 10 * SECOND), "ready", ""),
         (status(lag_n=3, oldest_at=NOW - 90 * SECOND), "degraded", "the forwarder is 90 s behind"),
         (status(problem="Kafka is down."), "degraded", "Kafka is down."),
         (status(at=NOW - 20 * SECOND), "degraded", "no forwarder has run since 2026-11-22 09:59:40 UTC"),
