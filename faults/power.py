@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import subprocess
 from dataclasses import dataclass
@@ -21,10 +20,6 @@ def build(folder: Path) -> Path:
         command = [COMPILER, "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl", "-lpthread"]
         subprocess.run(command, check=True)
     return library
-
-
-def has_compiler() -> bool:
-    return shutil.which(COMPILER) is not None
 
 
 @dataclass(frozen=True)
