@@ -104,6 +104,7 @@ class Forwarder:
         self._clock = clock
         self._say = say
         self._tuning = tuning or Tuning()
+        self._in_flight_bytes = self._tuning.in_flight_bytes
         self._hold = Hold(folder)
         try:
             self._cursor, trouble = load_cursor(folder, topic)
@@ -141,6 +142,8 @@ class Forwarder:
                     self.done.rebuilt_n += 1
                     failed_n = failed_n + 1 if self.done.record_n == moved_to else 0
                     moved_to = self.done.record_n
+                    # A refusal aborts what is under way with it: alone, the records before it get through.
+                    self._in_flight_bytes = 0
                 finally:
                     self._drop(producer)
                 # A record that is refused again and again must not flood the topic with its neighbours.
@@ -274,7 +277,7 @@ class Forwarder:
         try:
             partition_n = len(producer.partitions_for(self._topic))
             for value, key, at_ms, index, more in self._records(part, chunk):
-                while self._window.cost > self._tuning.in_flight_bytes:
+                while self._window.cost > self._in_flight_bytes:
                     self._await()
                     self._keep_house()
                     if stop.is_set():
@@ -338,7 +341,10 @@ class Forwarder:
         if window.moved_n:
             self.done.record_n += window.moved_n
             window.moved_n = window.answer_n = 0
+            self._in_flight_bytes = self._tuning.in_flight_bytes
             self._tell("")
+        if refusal := window.refusal():
+            raise _Broken(_refusal(refusal))
         self._watch()
 
     def _await(self) -> None:
@@ -540,23 +546,21 @@ class _Window:
         self._ends.append((self._sent_n, part, chunk.sequence, chunk.last_received_at))
 
     def settled(self) -> Iterator[tuple[_Part, int, datetime | None]]:
-        """Of the chunks that are acknowledged whole, as all before them: segment, sequence, newest receipt.
-
-        Raises _Broken for a record that failed.
-        """
+        """Of the chunks that are acknowledged whole, as all before them: segment, sequence, newest receipt."""
         futures, before = self.futures, self._acked_n
-        while futures and futures[0][0].is_done:
-            future, cost = futures[0]
-            if future.failed():
-                raise _Broken(_refusal(future.exception))
-            futures.popleft()
-            self.cost -= cost
+        while futures and futures[0][0].succeeded():
+            self.cost -= futures.popleft()[1]
             self._acked_n += 1
         if self._acked_n > before:
             self.moved_n += self._acked_n - before
             self.moved_at = time.monotonic()
         while self._ends and self._ends[0][0] <= self._acked_n:
             yield self._ends.popleft()[1:]
+
+    def refusal(self) -> KafkaError | None:
+        """Why the oldest record failed, if it did; what was acknowledged before it is settled already."""
+        oldest = self.futures[0][0] if self.futures else None
+        return oldest.exception if oldest is not None and oldest.failed() else None
 
 
 class _Line(msgspec.Struct):
