@@ -41,7 +41,7 @@ def answers_before_sync(stage: Stage) -> Result:
     """A1: one request at a time; each 2xx leaves after a sync that is later than the last write."""
     trace = stage.folder / "trace"
     collector, recovery_s = stage.collect(**stage.power.environment(under=stage.home / "log", trace=trace))
-    load = stage.load("--rate", "20", "--seconds", "1")
+    load = stage.load("--rate", "20", "--seconds", "1", "--one-by-one")
     load.wait(60)
     stage.end(collector)
     letters, answered_n, is_safe = trace.read_text(), 0, True

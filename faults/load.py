@@ -2,9 +2,10 @@
 
 Run: python faults/load.py URL LEDGER --seed 1 --rate 200 --seconds 2
 
-Open loop: requests leave at their times, answered or not. A line of the ledger is a JSON array: before each
-send ["sent", id, hash, time] for each event, afterwards ["heard", status, time, sent at, ids]; status 0 means
-that no whole answer came. A request without 2xx is sent again until --patience seconds after the last one.
+Open loop, but for --one-by-one: requests leave at their times, answered or not. A line of the ledger is a JSON
+array: before each send ["sent", id, hash, time] for each event, afterwards ["heard", status, time, sent at, ids];
+status 0 means that no whole answer came. A request without 2xx is sent again until --patience seconds after the
+last one.
 Only the standard library, and nothing of footfall.
 """
 
@@ -75,6 +76,8 @@ class Load:
             number += len(ids)
             events = [make_event(self.rng, each) for each in ids]
             tasks.append(asyncio.create_task(self.deliver(events, random.Random(self.rng.random()))))
+            if self.given.one_by_one:
+                await tasks[-1]
             at += self.rng.expovariate(self.given.rate)
         self.until = time.time() + self.given.patience
         await asyncio.gather(*tasks)
@@ -147,6 +150,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=10)
     parser.add_argument("--repeats", type=int, default=0, help="send each at most so often again")
     parser.add_argument("--key", default="pk_demo")
+    parser.add_argument("--one-by-one", action="store_true", help="the next once the one before is answered")
     parser.add_argument("--fresh", action="store_true", help="a connection for each request")
     asyncio.run(Load(parser.parse_args()).run())
     print("sent", file=sys.stderr)

@@ -30,6 +30,8 @@ from faults.oracle import Ledger, Verdict, chunks, judge, judge_topic, read_ledg
 
 HERE = Path(__file__).parents[1]
 READY_SECONDS = 20
+# A seed starts a dozen processes: none of them is to compile all that it imports.
+PYTHON = {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Stage:
             process = subprocess.Popen(
                 [sys.executable, "-m", "footfall", *command, "--home", str(self.home)],
                 cwd=self.root,
-                env={**os.environ, "PYTHONPATH": str(self.root), **self.env, **env},
+                env={**os.environ, **PYTHON, "PYTHONPATH": str(self.root), **self.env, **env},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,

@@ -21,6 +21,8 @@ from stack.ports import free_ports
 
 ROOT = Path(__file__).parents[1]
 READERS = ("1.2.2", "1.5.6")
+# The tests start hundreds of processes: only the first of them compiles what it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(wrapper=True)
