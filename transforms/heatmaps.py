@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
 import polars as pl
@@ -11,8 +12,14 @@ from transforms import dates, heatmap_cells
 from transforms.run import Run
 from warehouse import Warehouse
 
-SLICE = 4_000_000  # samples held in memory at once
-COUNTED = {"cell": pl.Int64, "event_n": pl.Float64, "raw_n": pl.Int64, "session_n": pl.Int64}
+SLICE = 500_000  # samples that are counted at once, or those of one date: so many are sorted in a processor's cache
+COUNTED = {"cell": pl.Int64, "raw_n": pl.Int64, "session_n": pl.Int64}
+PACKED = "((g.first_ground + p.viewport_band * 8 + p.layer * 4 + p.kind) * 100 + p.x_bin) * $height + p.y_bin"
+SAMPLES = """
+core.pointer as p
+inner join pointed_pages as g on p.page_key = g.page_key and p.date = g.date
+where p.x_bin is not null and not p.is_bot
+"""
 
 
 def count_cells(warehouse: Warehouse, horizon: datetime) -> tuple[pl.DataFrame, int]:
@@ -40,23 +47,24 @@ def count_cells(warehouse: Warehouse, horizon: datetime) -> tuple[pl.DataFrame, 
         "select date, cast(sum(sample_n) as bigint) from pointed_pages group by date order by date"
     )
     ends = [upto // SLICE for upto in itertools.accumulate(n for _, n in days)]
-    counted = [pl.DataFrame(schema=COUNTED)]
-    for _, slice_ in itertools.groupby(zip(ends, days, strict=True), key=lambda day: day[0]):
-        sliced = [date for _, (date, _) in slice_]
-        samples = warehouse.frame(
-            """
-            select
-                ((g.first_ground + p.viewport_band * 8 + p.layer * 4 + p.kind) * 100 + p.x_bin) * $height + p.y_bin
-                    as cell,
-                coalesce(p.session_no - $session_no + 1, 0) as session,
-                p.weight
-            from core.pointer as p
-            inner join pointed_pages as g on p.page_key = g.page_key and p.date = g.date
-            where p.x_bin is not null and not p.is_bot and p.date between $first and $last
-            """,
-            {"height": height, "session_no": session_no, "first": sliced[0], "last": sliced[-1]},
-        )
-        counted.append(heatmap_cells.count(samples))
+    counted: list[Future[pl.DataFrame]] = []
+    # One slice is counted while the next one is read; there are never more than two.
+    with ThreadPoolExecutor(1) as beside:
+        for _, slice_ in itertools.groupby(zip(ends, days, strict=True), key=lambda day: day[0]):
+            sliced = [date for _, (date, _) in slice_]
+            samples = warehouse.frame(
+                f"select {PACKED} as cell, coalesce(p.session_no - $session_no + 1, 0) as session from {SAMPLES} "
+                "and p.date between $first and $last",
+                {"height": height, "session_no": session_no, "first": sliced[0], "last": sliced[-1]},
+            )
+            if counted:
+                counted[-1].result()
+            counted.append(beside.submit(heatmap_cells.count, samples))
+    # Most samples stand for themselves alone: what the others add is counted apart.
+    more = warehouse.frame(
+        f"select {PACKED} as cell, fsum(p.weight - 1) as more_n from {SAMPLES} and p.weight <> 1 group by cell",
+        {"height": height},
+    )
     # Texts are made once a ground, not once a cell.
     warehouse.execute(
         """
@@ -73,7 +81,12 @@ def count_cells(warehouse: Warehouse, horizon: datetime) -> tuple[pl.DataFrame, 
         """,
         {"horizon": horizon},
     )
-    return pl.concat(counted), height
+    cells = pl.concat([pl.DataFrame(schema=COUNTED), *(each.result() for each in counted)])
+    event_n = pl.col("raw_n").cast(pl.Float64)
+    if more.height:
+        cells = cells.join(more, on="cell", how="left")
+        event_n += pl.col("more_n").fill_null(0)
+    return cells.select("cell", "raw_n", "session_n", event_n=event_n), height
 
 
 def draw(run: Run) -> int:

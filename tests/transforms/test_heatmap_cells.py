@@ -9,14 +9,12 @@ import pytest
 
 from transforms.heatmap_cells import count
 
-SCHEMA = {"cell": pl.Int64, "session": pl.Int64, "weight": pl.Float64}
+SCHEMA = {"cell": pl.Int64, "session": pl.Int64}
 
 
 def plainly(samples: pl.DataFrame) -> pl.DataFrame:
     sessions = pl.col("session").filter(pl.col("session") > 0).n_unique()
-    return samples.group_by("cell").agg(
-        event_n=pl.col("weight").sum(), raw_n=pl.len().cast(pl.Int64), session_n=sessions.cast(pl.Int64)
-    )
+    return samples.group_by("cell").agg(raw_n=pl.len().cast(pl.Int64), session_n=sessions.cast(pl.Int64)).sort("cell")
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -25,16 +23,10 @@ def test_each_cell_is_counted_whatever_lies_in_it(seed: int) -> None:
     row_n, far, late = luck.choice([0, 1, 2, 5, 50, 400]), luck.choice([1, 2**50]), luck.choice([3, 10**12])
     rows = [
         # now and then in no session; far and late together need more than 64 bits
-        (
-            luck.choice([0, 1, 2, far]),
-            luck.choice([0, 7, 8, luck.randint(7, 7 + late)]),
-            luck.choice([1.0, 1.0, 10 / 3]),
-        )
+        (luck.choice([0, 1, 2, far]), luck.choice([0, 7, 8, luck.randint(7, 7 + late)]))
         for _ in range(row_n)
     ]
     samples = pl.DataFrame(rows, schema=SCHEMA, orient="row")
-    counted, wanted = count(samples).sort("cell"), plainly(samples).sort("cell")
-    exact = ["cell", "raw_n", "session_n"]
-    assert counted.select(exact).rows() == wanted.select(exact).rows()
-    assert counted["event_n"].to_list() == pytest.approx(wanted["event_n"].to_list(), rel=1e-9)
-    assert counted.columns == ["cell", "event_n", "raw_n", "session_n"]
+    counted = count(samples)
+    assert counted.rows() == plainly(samples).rows()
+    assert counted.columns == ["cell", "raw_n", "session_n"]
