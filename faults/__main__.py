@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,10 +24,13 @@ from typing import TypeVar
 
 from rich.progress import track
 
+from faults import power
+from faults.brokers import Brokers
 from faults.catalogue import FAULTS, Fault
 from faults.mutations import MUTATIONS, Mutation, first_red
 from faults.play import play
 from faults.stage import HERE, Result
+from faults.tree import Tree
 
 PAGE = HERE / "docs" / "faults.md"
 BEGIN, END = "<!-- made by make faults -->\n", "<!-- end -->\n"
@@ -63,10 +66,12 @@ def main() -> None:
     faults = [fault for name, fault in FAULTS.items() if not given.names or name in given.names]
     mutations = [each for name, each in MUTATIONS.items() if not given.names or name in given.names]
 
+    library = power.build(folder)
+
     def play_one(job: tuple[Fault, int]) -> Result:
         fault, seed = job
         place = folder / f"{fault.name}-{seed}"
-        result = play(fault, seed, place)
+        result = play(fault, seed, place, tree, brokers)
         if result.is_good:
             shutil.rmtree(place)
         else:
@@ -75,13 +80,15 @@ def main() -> None:
 
     def mutate_one(mutation: Mutation) -> tuple[int, Result] | None:
         place = folder / f"mutation-{mutation.fault}-{mutations.index(mutation)}"
-        red = first_red(mutation, place)
+        red = first_red(mutation, place, library, brokers)
         shutil.rmtree(place)
         return red
 
     jobs = [(fault, seed) for fault in faults for seed in range(1, max(1, round(fault.seeds * given.share)) + 1)]
-    results = list(zip(jobs, _all(play_one, jobs, given.jobs, "Faults"), strict=True))
-    reds = dict(zip(mutations, _all(mutate_one, mutations, given.jobs, "Mutations"), strict=True))
+    # A child that ends with its parent ends with the thread that started it: all work is done by these few.
+    with Tree(HERE, library) as tree, Brokers(folder / "brokers") as brokers, ThreadPoolExecutor(given.jobs) as pool:
+        results = list(zip(jobs, _all(pool, play_one, jobs, "Faults"), strict=True))
+        reds = dict(zip(mutations, _all(pool, mutate_one, mutations, "Mutations"), strict=True))
     rows = [_row(fault, [result for (each, _), result in results if each is fault]) for fault in faults]
     table = "\n".join(
         (
@@ -108,10 +115,8 @@ def main() -> None:
         sys.exit(f"{len(bad)} seeds broke a promise; not seen when switched off: {', '.join(green) or 'none'}.")
 
 
-def _all(work: Callable[[Job], Done], jobs: Iterable[Job], at_a_time: int, title: str) -> list[Done]:
-    jobs = list(jobs)
-    with ThreadPoolExecutor(at_a_time) as pool:
-        return list(track(pool.map(work, jobs), title, total=len(jobs)))
+def _all(pool: ThreadPoolExecutor, work: Callable[[Job], Done], jobs: list[Job], title: str) -> list[Done]:
+    return list(track(pool.map(work, jobs), title, total=len(jobs)))
 
 
 def _row(fault: Fault, results: list[Result]) -> str:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -18,25 +15,23 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from faults.landing import POISON
 from faults.oracle import chunks, id_of, judge_topic, read_topic
-from faults.stage import Failed, Result, Stage
+from faults.stage import Failed, Process, Result, Stage
 from stack.broker import Broker
 
-TOPIC = "footfall.events"
 DRAIN_SECONDS = 90
 READY_BYTES = 50 << 20
 
 
 @contextmanager
 def _broker(stage: Stage, *, is_started: bool = True) -> Iterator[Broker]:
-    """A broker of this seed's own, and a home that knows it."""
-    broker = Broker(stage.folder / "broker", memory_mb=256)
-    stage.env |= {"FOOTFALL_KAFKA__BOOTSTRAP": broker.bootstrap, "FOOTFALL_KAFKA__TOPIC": TOPIC}
-    try:
+    """A broker, and a home that knows it, with a topic of its own."""
+    with stage.brokers.lent() as broker:
+        stage.env |= {"FOOTFALL_KAFKA__BOOTSTRAP": broker.bootstrap, "FOOTFALL_KAFKA__TOPIC": stage.topic}
         if is_started:
             broker.start()
+        else:
+            broker.kill()
         yield broker
-    finally:
-        broker.kill()
 
 
 def killed_broker(stage: Stage) -> Result:
@@ -51,8 +46,8 @@ def killed_broker(stage: Stage) -> Result:
         broker.start()
         up = time.monotonic()
         load.wait(60)
-        sent = len(read_topic(broker.bootstrap, TOPIC))
-        _until(lambda: len(read_topic(broker.bootstrap, TOPIC)) > sent or _is_drained(stage, broker))
+        sent = len(read_topic(broker.bootstrap, stage.topic))
+        _until(lambda: len(read_topic(broker.bootstrap, stage.topic)) > sent or _is_drained(stage, broker))
         recovery_s = time.monotonic() - up
         stage.end(collector)
         return _landed(stage, broker, forwarder, recovery_s)
@@ -168,38 +163,105 @@ def stuck_producer(stage: Stage) -> Result:
         given = {
             "log": str(stage.home / "log"),
             "bootstrap": broker.bootstrap,
-            "topic": TOPIC,
+            "topic": stage.topic,
             "seconds": 10 + stage.rng.random(),
         }
         began = time.monotonic()
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", textwrap.dedent(STUCK), json.dumps(given)],
-            cwd=stage.root,
-            env={**os.environ, "PYTHONPATH": str(stage.root)},
-            timeout=90,
-            capture_output=True,
-        )
+        stage.script(STUCK, json.dumps(given), seconds=90)
         stage.check(_is_drained(stage, broker), "what the stuck producer held never arrived")
-        return stage.topic_result(broker.bootstrap, TOPIC, time.monotonic() - began)
+        return stage.topic_result(broker.bootstrap, stage.topic, time.monotonic() - began)
+
+
+def forwarder_set_back(stage: Stage) -> Result:
+    """A15: the forwarder's cursor is set back: what it sends again counts once, landed before or not."""
+    with _broker(stage) as broker:
+        ledger = stage.write_log(1, 8, 25, bad=_bad_lines(stage, 0))
+        _forwarded(stage, broker)
+        stage.run("land", "--from", "kafka")
+        ledger.add(stage.write_log(1, 8, 25, first=200, bad=_bad_lines(stage, 200)))
+        for _ in range(2):
+            _forwarded(stage, broker)
+            _set_back(stage)
+        began = time.monotonic()
+        _forwarded(stage, broker)
+        copies = read_topic(broker.bootstrap, stage.topic)
+        stage.check(len(copies) > len({record.place for record in copies}) + 100, "hardly anything was sent again")
+        stage.run("land", "--from", "kafka")
+        return stage.result(ledger, time.monotonic() - began, 2)
+
+
+def _bad_lines(stage: Stage, first: int) -> dict[int, bytes]:
+    """Rejects go by their place alone: no id tells two of them apart."""
+    some = [line for line in POISON if line]
+    return {first + number: stage.rng.choice(some) for number in stage.rng.sample(range(200), 10)}
+
+
+def _set_back(stage: Stage) -> None:
+    path = stage.home / "log" / "forward.json"
+    cursor = json.loads(path.read_bytes())
+    for place in cursor["places"].values():
+        place |= {"next_sequence": stage.rng.randint(1, 3), "is_done": False}
+    path.write_text(json.dumps(cursor), encoding="ascii")
 
 
 def retention_overrun(stage: Stage) -> Result:
     """A17: Kafka let records go before they landed: a gap names their offsets, and the rest lands."""
+    return _overrun(stage)
+
+
+def retention_in_a_landing(stage: Stage) -> Result:
+    """A17: the same, when a landing has just asked where the topic begins: no jump over what is still there."""
+    return _overrun(stage, is_midway=True)
+
+
+LATE = """
+    import json, sys
+    from datetime import UTC, datetime
+    from pathlib import Path
+    from kafka import KafkaAdminClient, TopicPartition
+    from ingest import from_kafka
+    from ingest.land import land
+    from warehouse import open_warehouse
+
+    home, bootstrap, topic, cuts = Path(sys.argv[1]), *sys.argv[2:4], json.loads(sys.argv[4])
+    seek = from_kafka.KafkaReading._seek
+
+    def late(self):
+        if cuts:
+            admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+            admin.delete_records({TopicPartition(topic, int(part)): cut for part, cut in cuts.items()})
+            admin.close()
+            cuts.clear()
+        seek(self)
+
+    from_kafka.KafkaReading._seek = late
+    client = {"bootstrap_servers": [bootstrap], "security_protocol": "PLAINTEXT"}
+    warehouse = open_warehouse(home / "warehouse.duckdb")
+    land(warehouse, from_kafka.FromKafka(client, topic, home / "log"), clock=lambda: datetime.now(UTC))
+    warehouse.close()
+"""
+
+
+def _overrun(stage: Stage, *, is_midway: bool = False) -> Result:
     with _broker(stage) as broker:
         ledger = stage.write_log(2, 8, 25)
         _forwarded(stage, broker)
         stage.run("land", "--from", "kafka")
         ledger.add(stage.write_log(2, 8, 25, first=len(ledger.sent)))
         _forwarded(stage, broker)
+        whole = read_topic(broker.bootstrap, stage.topic)
         ends: dict[int, int] = {}
-        for record in read_topic(broker.bootstrap, TOPIC):
+        for record in whole:
             ends[record.part] = max(ends.get(record.part, 0), record.offset + 1)
         cuts = {part: end - stage.rng.randint(1, 20) for part, end in ends.items()}
-        whole = read_topic(broker.bootstrap, TOPIC)
-        with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
-            admin.delete_records({TopicPartition(TOPIC, part): cut for part, cut in cuts.items()})
         began = time.monotonic()
-        stage.run("land", "--from", "kafka")
+        if is_midway:
+            said = stage.script(LATE, str(stage.home), broker.bootstrap, stage.topic, json.dumps(cuts))
+            stage.check(not said, f"landing says: {said[-500:]}")
+        else:
+            with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
+                admin.delete_records({TopicPartition(stage.topic, part): cut for part, cut in cuts.items()})
+            stage.run("land", "--from", "kafka")
         recovery_s = time.monotonic() - began
         with duckdb.connect(str(stage.warehouse)) as con:
             gaps = con.execute("select part, from_position, to_position, cause from raw.gaps").fetchall()
@@ -224,7 +286,7 @@ def topic_made_anew(stage: Stage) -> Result:
         _forwarded(stage, broker)
         stage.run("land", "--from", "kafka")
         with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
-            admin.delete_topics([TOPIC])
+            admin.delete_topics([stage.topic])
         ledger.add(stage.write_log(1, 8, 25, first=len(ledger.sent)))
         began = time.monotonic()
         _forwarded(stage, broker)
@@ -244,11 +306,12 @@ def more_partitions(stage: Stage) -> Result:
         _forwarded(stage, broker)
         stage.run("land", "--from", "kafka")
         with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
-            admin.create_partitions({TOPIC: 6})
+            admin.create_partitions({stage.topic: 6})
         ledger.add(stage.write_log(2, 8, 25, first=len(ledger.sent)))
         began = time.monotonic()
         _forwarded(stage, broker)
-        stage.check(len({record.part for record in read_topic(broker.bootstrap, TOPIC)}) > 3, "nothing is in new parts")
+        parts = {record.part for record in read_topic(broker.bootstrap, stage.topic)}
+        stage.check(len(parts) > 3, "nothing is in new parts")
         stage.run("land", "--from", "kafka")
         return stage.result(ledger, time.monotonic() - began)
 
@@ -262,10 +325,10 @@ def poison_in_the_topic(stage: Stage) -> Result:
         with closing(KafkaProducer(bootstrap_servers=broker.bootstrap, enable_idempotence=True)) as producer:
             for number, value in enumerate(stage.rng.sample(POISON, 8)):
                 if value:
-                    producer.send(TOPIC, value, headers=[*head, ("sequence", b"%d" % number)])
+                    producer.send(stage.topic, value, headers=[*head, ("sequence", b"%d" % number)])
                     ledger.poison.append(value)
             for value, headers in ((b"of another version", [("version", b"9")]), (b"of somebody else", [])):
-                producer.send(TOPIC, value, headers=headers)
+                producer.send(stage.topic, value, headers=headers)
                 ledger.poison.append(value)
             producer.flush()
         ledger.add(stage.write_log(1, 8, 25, first=len(ledger.sent)))
@@ -278,7 +341,8 @@ def poison_in_the_topic(stage: Stage) -> Result:
 def _forwarded(stage: Stage, broker: Broker, *, is_ours: bool = True) -> None:
     """Run the forwarder until all of the log is acknowledged."""
     forwarder = stage.start("forward")
-    _until(lambda: _is_drained(stage, broker) if is_ours else _is_acknowledged(stage))
+    _until(lambda: _is_acknowledged(stage))
+    stage.check(not is_ours or _is_drained(stage, broker), "what counts as acknowledged is not in the topic")
     stage.end(forwarder)
 
 
@@ -291,14 +355,12 @@ def _is_acknowledged(stage: Stage) -> bool:
     return names <= {name for name, place in cursor["places"].items() if place.get("is_done")}
 
 
-def _landed(
-    stage: Stage, broker: Broker, forwarder: subprocess.Popen[bytes], recovery_s: float, injected_n: int = 1
-) -> Result:
-    """Wait until all is in the topic, end the forwarder, land from Kafka, and let the oracle judge both."""
-    _until(lambda: _is_drained(stage, broker))
+def _landed(stage: Stage, broker: Broker, forwarder: Process, recovery_s: float, injected_n: int = 1) -> Result:
+    """Wait until all is acknowledged, end the forwarder, land from Kafka, and let the oracle judge both."""
+    _until(lambda: _is_acknowledged(stage))
     stage.end(forwarder)
     ledger = stage.ledger()
-    stage.broken += judge_topic(read_topic(broker.bootstrap, TOPIC), chunks(stage.home / "log"))
+    stage.broken += judge_topic(read_topic(broker.bootstrap, stage.topic), chunks(stage.home / "log"))
     stage.run("land", "--from", "kafka")
     return stage.result(ledger, recovery_s, injected_n)
 
@@ -308,7 +370,7 @@ def _is_drained(stage: Stage, broker: Broker) -> bool:
     wanted = {
         (name, number, k) for (name, number), lines in chunks(stage.home / "log").items() for k in range(len(lines))
     }
-    return wanted <= {record.place for record in read_topic(broker.bootstrap, TOPIC)}
+    return wanted <= {record.place for record in read_topic(broker.bootstrap, stage.topic)}
 
 
 def _until(what: Callable[[], object]) -> None:
@@ -316,10 +378,10 @@ def _until(what: Callable[[], object]) -> None:
     while not what():
         if time.monotonic() > end:
             raise Failed("it did not come to that in time")
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
-def _rss(process: subprocess.Popen[bytes]) -> int:
+def _rss(process: Process) -> int:
     """Resident bytes of a process and its children."""
     pids = [process.pid]
     for task in Path(f"/proc/{process.pid}/task").iterdir():

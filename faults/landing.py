@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -115,7 +114,7 @@ def _replayed(stage: Stage, ledger: Ledger, *, is_to_repair: bool = False) -> Re
     else:
         stage.run("land")
         recovery_s = time.monotonic() - began
-    clean = Stage(stage.folder / "clean", stage.seed, stage.library, stage.root)
+    clean = Stage(stage.folder / "clean", stage.seed, stage.tree, stage.brokers)
     shutil.copytree(stage.home / "log", clean.home / "log", dirs_exist_ok=True)
     clean.run("land")
     stage.check(
@@ -171,12 +170,8 @@ def overtaken_lander(stage: Stage) -> Result:
     """A12: a lander that read its positions stops, another lands all, the first goes on: it is refused."""
     ledger = stage.write_log(2, 8, 25)
     began = time.monotonic()
-    command = [sys.executable, "-c", textwrap.dedent(OVERTAKEN), str(stage.home), str(stage.rng.randint(1, 5))]
-    env = {**os.environ, "PYTHONPATH": str(stage.root), **stage.env}
-    done = subprocess.run(command, cwd=stage.root, env=env, capture_output=True, text=True, timeout=60)
-    stage.check(
-        done.stdout.strip() == "refused", f"the lander with the old position: {done.stdout}{done.stderr[-500:]}"
-    )
+    said = stage.script(OVERTAKEN, str(stage.home), str(stage.rng.randint(1, 5)))
+    stage.check(said.strip() == "refused", f"the lander with the old position: {said[-500:]}")
     stage.run("land")
     return stage.result(ledger, time.monotonic() - began)
 

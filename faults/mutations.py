@@ -7,9 +7,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from faults.brokers import Brokers
 from faults.catalogue import FAULTS
 from faults.play import play
 from faults.stage import HERE, Result
+from faults.tree import Tree
 
 COPIED = ("*.py", "*.toml", "ingest", "transforms", "sql", "report", "demo")
 # The harness itself, or the edit, is at fault then, and not footfall.
@@ -57,6 +59,31 @@ MUTATIONS = {
         "rewound_lander",
         (("ingest/dedup.py", "    kept.event_no <= $base and kept", "    false and kept"),),
     ),
+    "dedup_by_place": Mutation(
+        "duplicates by their place on the log, of what landed before",
+        "forwarder_set_back",
+        (("ingest/dedup.py", "where segment is null or not exists (", "where true or not exists ("),),
+    ),
+    "dedup_by_place_in_a_batch": Mutation(
+        "duplicates by their place on the log, inside a batch",
+        "forwarder_set_back",
+        (("ingest/dedup.py", "qualify segment is null or row_number()", "qualify true or row_number()"),),
+    ),
+    "positions_before_rows": Mutation(
+        "positions in the rows' transaction, but before it",
+        "killed_lander",
+        (
+            (
+                "ingest/land.py",
+                "            incoming.insert(warehouse, base=base, **stamps)\n",
+                "            for span in _spans(batch.stretches):\n                self._advance(span)\n"
+                '            warehouse.execute("commit")\n            warehouse.execute("begin")\n'
+                "            incoming.insert(warehouse, base=base, **stamps)\n",
+            ),
+            ("ingest/land.py", "            for span in spans:\n                self._advance(span)\n", ""),
+        ),
+        seeds=10,
+    ),
     "rows_before_positions": Mutation(
         "positions in the rows' transaction, but after it",
         "killed_lander",
@@ -78,12 +105,17 @@ MUTATIONS = {
     "cursor_ahead": Mutation(
         "the cursor waits for acknowledgements",
         "stuck_producer",
-        (("ingest/forward.py", "while futures and futures[0][0].is_done:", "while futures:"),),
+        (("ingest/forward.py", "while futures and futures[0][0].succeeded():", "while futures:"),),
     ),
     "watchdog": Mutation(
         "the forwarder's watchdog",
         "stuck_producer",
         (("ingest/forward.py", "if not window.futures or now < max(", "if True or now < max("),),
+    ),
+    "offset_reset": Mutation(
+        "`auto_offset_reset` none",
+        "retention_in_a_landing",
+        (("ingest/from_kafka.py", '"auto_offset_reset": "none"', '"auto_offset_reset": "latest"'),),
     ),
     "chunk_checksum": Mutation(
         "crc32c of chunks",
@@ -114,13 +146,14 @@ MUTATIONS = {
 
 def mutated(mutation: Mutation, folder: Path) -> Path:
     """A copy of the tree in `folder` with the edits; raises ValueError where one does not apply."""
+    folder.mkdir(parents=True)
     for pattern in COPIED:
         for path in HERE.glob(pattern):
             if path.is_dir():
-                shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+                # With what Python compiled: the edited files alone are younger than that.
+                shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("node_modules"))
             else:
-                folder.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, folder / path.name)
+                shutil.copy2(path, folder / path.name)
     for name, old, new in mutation.edits:
         text = (folder / name).read_text(encoding="utf-8")
         if text.count(old) != 1:
@@ -129,14 +162,14 @@ def mutated(mutation: Mutation, folder: Path) -> Path:
     return folder
 
 
-def first_red(mutation: Mutation, folder: Path) -> tuple[int, Result] | None:
+def first_red(mutation: Mutation, folder: Path, library: Path, brokers: Brokers) -> tuple[int, Result] | None:
     """The first seed, and its result, that sees what is switched off; None when none does."""
-    tree = mutated(mutation, folder / "tree")
-    for seed in range(1, mutation.seeds + 1):
-        result = play(FAULTS[mutation.fault], seed, folder / f"seed-{seed}", root=tree)
-        wrong = [sentence for sentence in result.broken if BROKEN_EDIT.search(sentence)]
-        if wrong:
-            raise ValueError(f"the mutated tree does not run at all: {wrong[0]}")
-        if not result.is_good:
-            return seed, result
+    with Tree(mutated(mutation, folder / "tree"), library) as tree:
+        for seed in range(1, mutation.seeds + 1):
+            result = play(FAULTS[mutation.fault], seed, folder / f"seed-{seed}", tree, brokers)
+            wrong = [sentence for sentence in result.broken if BROKEN_EDIT.search(sentence)]
+            if wrong:
+                raise ValueError(f"the mutated tree does not run at all: {wrong[0]}")
+            if not result.is_good:
+                return seed, result
     return None

@@ -38,7 +38,8 @@ static const char *setting(const char *name) {
 
 static void *real(const char *name) { return dlsym(RTLD_NEXT, name); }
 
-__attribute__((constructor)) static void begin(void) {
+/* Also called by who was forked and has another environment since. */
+__attribute__((constructor)) void power_begin(void) {
     const char *text;
     under = setting("POWER_UNDER");
     journal = setting("POWER_JOURNAL");

@@ -6,18 +6,20 @@ import hashlib
 import json
 import os
 import random
+import secrets
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -25,13 +27,16 @@ import crc32c
 import zstandard
 
 from faults import power
+from faults.brokers import Brokers
 from faults.load import NAMES, hash_of
 from faults.oracle import Ledger, Verdict, chunks, judge, judge_topic, read_ledger, read_topic
+from faults.tree import Fork, Tree
 
 HERE = Path(__file__).parents[1]
-READY_SECONDS = 20
-# A seed starts a dozen processes: none of them is to compile all that it imports.
-PYTHON = {"PYTHONDONTWRITEBYTECODE": ""}
+Process = subprocess.Popen[bytes] | Fork
+Started = TypeVar("Started", subprocess.Popen[bytes], Fork)
+READY_SECONDS = 60
+SERVERS = {"collect", "forward"}
 
 
 @dataclass(frozen=True)
@@ -57,15 +62,15 @@ class Failed(Exception):
 
 @dataclass
 class Stage:
-    """One seed of one fault. `folder` is empty and its own; `root` is the tree whose footfall runs."""
+    """One seed of one fault. `folder` is empty and its own; `tree` is the one whose footfall runs."""
 
     folder: Path
     seed: int
-    library: Path | None
-    root: Path = HERE
+    tree: Tree
+    brokers: Brokers
     env: dict[str, str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: list[Process] = field(default_factory=list)
 
     @cached_property
     def rng(self) -> random.Random:
@@ -76,6 +81,11 @@ class Stage:
         with socket.socket() as trial:
             trial.bind(("127.0.0.1", 0))
             return int(trial.getsockname()[1])
+
+    @cached_property
+    def topic(self) -> str:
+        """Seeds share brokers, but no topic."""
+        return f"footfall.{secrets.token_hex(6)}"
 
     @cached_property
     def home(self) -> Path:
@@ -102,23 +112,36 @@ class Stage:
 
     @cached_property
     def power(self) -> power.Power:
-        assert self.library
-        return power.Power(self.library, self.home, self.folder / "notes")
+        return power.Power(self.tree.library, self.home, self.folder / "notes")
 
     # --- footfall's commands ------------------------------------------------------------------------------
 
-    def start(self, *command: str, **env: str) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, **env: str) -> Process:
         """A command of footfall in a process group of its own; what it says goes to <command>.txt."""
-        with (self.folder / f"{command[0]}.txt").open("ab") as said:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "footfall", *command, "--home", str(self.home)],
-                cwd=self.root,
-                env={**os.environ, **PYTHON, "PYTHONPATH": str(self.root), **self.env, **env},
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                start_new_session=True,
+        said = self.folder / f"{command[0]}.txt"
+        words = [*command, "--home", str(self.home)]
+        if command[0] not in SERVERS:
+            return self._started(self.tree.start(words, said, {**self.env, **env}))
+        with said.open("ab") as out:
+            return self._started(
+                subprocess.Popen(
+                    [sys.executable, "-m", "footfall", *words],
+                    cwd=self.tree.root,
+                    env={**self.tree.environment, **self.env, **env},
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    start_new_session=True,
+                )
             )
+
+    def script(self, text: str, *words: str, seconds: float = 60) -> str:
+        """What a Python script said that uses the tree's modules."""
+        said = self.folder / "script.txt"
+        self._started(self.tree.start(["-c", textwrap.dedent(text), *words], said, self.env)).wait(seconds)
+        return said.read_text()
+
+    def _started(self, process: Started) -> Started:
         self.processes.append(process)
         return process
 
@@ -132,7 +155,7 @@ class Stage:
             raise Failed(f"footfall {' '.join(command)} ended with {code}: {said.strip()[-2000:]}")
         return said
 
-    def collect(self, **env: str) -> tuple[subprocess.Popen[bytes], float]:
+    def collect(self, **env: str) -> tuple[Process, float]:
         """A collector that is ready, and the seconds that this took."""
         began = time.monotonic()
         process = self.start("collect", "--port", str(self.port), **env)
@@ -154,20 +177,18 @@ class Stage:
         """The load, started; its ledger is read with `ledger`."""
         script = HERE / "faults" / "load.py"
         command = [sys.executable, str(script), self.url, str(self.folder / "ledger"), "--seed", str(self.seed)]
-        process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL, start_new_session=True)
-        self.processes.append(process)
-        return process
+        return self._started(subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL, start_new_session=True))
 
     def ledger(self) -> Ledger:
         return read_ledger(self.folder / "ledger")
 
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
+    def kill(self, process: Process) -> None:
         """kill -9 of the whole group."""
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
-    def end(self, process: subprocess.Popen[bytes]) -> None:
+    def end(self, process: Process) -> None:
         """SIGTERM, and the end awaited."""
         process.terminate()
         if process.wait(30) != 0:

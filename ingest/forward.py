@@ -316,7 +316,7 @@ class Forwarder:
                 source = event.source
                 if event.reason is msgspec.UNSET:
                     key = f"{source}\x1f{event.anonymous_id or event.user_id or event.event_id}".encode()
-            except (msgspec.MsgspecError, ValueError):  # landing says what is wrong with it
+            except (msgspec.MsgspecError, ValueError, RecursionError):  # landing says what is wrong with it
                 pass
             if len(line) + len(key or b"") > RECORD_BYTES - 1024:
                 line, key = self._oversize(line, source, line_ms), None

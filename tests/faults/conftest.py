@@ -1,0 +1,52 @@
+"""Faults and mutations are played side by side: most of a seed is waiting, and they share nothing but brokers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from faults import power
+from faults.brokers import Brokers
+from faults.catalogue import FAULTS
+from faults.mutations import MUTATIONS, first_red
+from faults.play import play
+from faults.stage import HERE
+from faults.tree import Tree
+from stack import broker as kafka
+from tests.conftest import require
+
+SEED = 7
+AT_A_TIME = 3
+
+
+@pytest.fixture(scope="session")
+def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
+    """What came of a fault or a mutation, by its name; all that this run asks for are begun at once."""
+    require("cc", "apt-get install gcc libc6-dev")
+    folder = tmp_path_factory.mktemp("faults")
+    library = power.build(folder)
+    asked = [item.callspec.params["name"] for item in request.session.items if "outcome" in item.fixturenames]
+    with (
+        Tree(HERE, library) as tree,
+        Brokers(folder / "brokers") as brokers,
+        ThreadPoolExecutor(AT_A_TIME) as pool,
+    ):
+
+        def begin(name: str) -> Future[Any]:
+            if name in MUTATIONS:
+                return pool.submit(first_red, MUTATIONS[name], folder / name, library, brokers)
+            return pool.submit(play, FAULTS[name], SEED, folder / name, tree, brokers)
+
+        begun = {name: begin(name) for name in asked if _can_run(name)}
+        try:
+            yield lambda name: begun[name].result() if _can_run(name) else pytest.skip(str(kafka.missing()))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _can_run(name: str) -> bool:
+    fault = FAULTS[MUTATIONS[name].fault if name in MUTATIONS else name]
+    return not fault.needs_kafka or not kafka.missing()
