@@ -82,7 +82,7 @@ MUTATIONS = {
             ),
             ("ingest/land.py", "            for span in spans:\n                self._advance(span)\n", ""),
         ),
-        seeds=10,
+        seeds=20,
     ),
     "rows_before_positions": Mutation(
         "positions in the rows' transaction, but after it",
@@ -95,7 +95,7 @@ MUTATIONS = {
                 '            warehouse.execute("commit")\n            warehouse.execute("begin")\n',
             ),
         ),
-        seeds=10,
+        seeds=20,
     ),
     "unlink_before_checkpoint": Mutation(
         "segments go after DuckDB's checkpoint",
