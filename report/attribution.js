@@ -1,9 +1,10 @@
 // Attribution: the same conversions credited by four rules side by side, and the ways that led to them.
+const CREDITED = "credit is shared out over all of a person's visits";
 const CREDITS = ["First", "Last", "Last non-direct", "Linear"];
 let credited = { month: 0, isRevenue: false };
 
 function attribution(section, state) {
-  section.replaceChildren(heading("attribution", "Attribution", ofAllSources(state)));
+  section.replaceChildren(heading("attribution", "Attribution", unfiltered(state, { source: CREDITED, device: CREDITED })));
   if (data.attribution.empty) return section.append(empty(data.attribution.empty));
   const choose = (part, focus) => {
     credited = { ...credited, ...part };

@@ -1,22 +1,26 @@
 // Where sessions come from: channels over time and in sums, devices, countries.
+const COUNTRIES = "countries are summed by source only";
 const mark = (colour) => el("i", { class: "dot", "--colour": colour });
 
 function channels(section, state) {
   section.replaceChildren(heading("channels", "Channels"));
   if (data.channels.empty) return section.append(empty(data.channels.empty));
-  const range = data.period.ranges.find((one) => one.key === state.range);
-  const sums = data.channels.sums[state.source][state.range];
-  const trend = data.channels.trend[state.source];
+  const range = rangeOf(state);
+  const sums = { channel: sumsBy("channel", state, range), device: sumsBy("device", state, range) };
+  const whole = prepared(state);
+  const trend = trendOf(state);
   if (!sums.channel.length)
     return section.append(
-      empty(`No session began in ${span(range.since, range.until)}: choose a longer range.`),
+      empty(
+        `No session began in ${span(range.since, range.until)}: choose a longer range${isCut(state) ? " or another channel or device" : ""}.`,
+      ),
     );
   const colourOf = (name) => {
     const at = trend.channels.indexOf(name);
     return `var(--series-${at < 0 || name === "(other)" ? 8 : at + 1})`;
   };
-  const skip = Math.max(0, (asDate(range.since) - asDate(data.period.first)) / 86400000);
-  const buckets = inBuckets(trend, skip);
+  const dayNo = (on) => (asDate(on) - asDate(data.period.first)) / 86400000;
+  const buckets = inBuckets(trend, dayNo(range.since), dayNo(range.until) + 1);
   section.append(
     el(
       "div",
@@ -79,18 +83,21 @@ function channels(section, state) {
       "div",
       { class: "pair" },
       el("div", { class: "card" }, breakdown("Device", sums.device, range)),
-      el("div", { class: "card" }, breakdown("Country", sums.country, range)),
+      el("div", { class: "card" }, 
+        breakdown("Country", data.channels.countries[state.source][whole.key], whole),
+        unfiltered(state, { channel: COUNTRIES, device: COUNTRIES, range: PREPARED }) ?? "",
+      ),
     ),
   );
 }
 
 // more than about a hundred bars are a blur: then seven days a bar, counted back from the last complete date
-function inBuckets(trend, skip) {
-  const length = trend.sessions[0].length - skip;
+function inBuckets(trend, skip, end) {
+  const length = end - skip;
   const size = length > 100 ? 7 : 1;
   const first = skip + (length % size);
   const starts = [];
-  for (let at = first; at < trend.sessions[0].length; at += size) starts.push(at);
+  for (let at = first; at < end; at += size) starts.push(at);
   return {
     name: size === 1 ? "day" : "week",
     starts: starts.map((at) => addDays(data.period.first, at)),
@@ -99,7 +106,7 @@ function inBuckets(trend, skip) {
         ? weekday(addDays(data.period.first, starts[at]))
         : span(addDays(data.period.first, starts[at]), addDays(data.period.first, starts[at] + 6)),
     sessions: trend.sessions.map((one) =>
-      starts.map((at) => one.slice(at, at + size).reduce((a, b) => a + b, 0)),
+      starts.map((at) => one.slice(at, Math.min(end, at + size)).reduce((a, b) => a + b, 0)),
     ),
   };
 }

@@ -72,14 +72,13 @@ const twin = (caption, columns, rows) =>
   el("details", { class: "twin" }, el("summary", {}, "Show as table"), table(caption, columns, rows));
 
 const empty = (text) => el("p", { class: "empty" }, text);
+// why there is no number here, in a word or two
+const without = (why, title) => el("span", { class: "untracked", title }, why);
 const note = (...text) => el("p", { class: "note" }, ...text);
 
 function heading(id, title, ...beside) {
   return el("div", { class: "heading" }, el("h2", { id: `${id}-title` }, title), ...beside);
 }
-
-// these tables are not kept by source: say so where the reader has chosen one
-const ofAllSources = (state) => (state.source === "(all)" ? null : note("All sources together."));
 
 function segments(label, choices, chosen, choose) {
   return el(

@@ -3,6 +3,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const NONE = "–";
 const integer = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat("en-GB", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const hundredth = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 2 });
 const three = { notation: "compact", minimumSignificantDigits: 3, maximumSignificantDigits: 3 };
 const short = new Intl.NumberFormat("en-GB", three);
 const tick = new Intl.NumberFormat("en-GB", { notation: "compact", maximumSignificantDigits: 3 });

@@ -17,7 +17,7 @@ function frictionCard(state, range, redraw) {
     card.append(empty(data.pages.missing.friction));
     return card;
   }
-  const all = (data.pages.friction[state.range] ?? []).filter(
+  const all = (data.pages.friction[range.key] ?? []).filter(
     ([source]) => state.source === "(all)" || source === state.source,
   );
   if (!all.length) {
@@ -124,7 +124,7 @@ const ending = (selector) => {
 };
 
 function elementsCard(page, state, range) {
-  const found = page.elements?.[state.range];
+  const found = page.elements?.[range.key];
   const card = el("div", { class: "card" }, el("div", { class: "card-head" }, el("h3", {}, "Elements most used")));
   if (!found) {
     card.append(

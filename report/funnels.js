@@ -1,8 +1,9 @@
 // Funnels: how far people come, how sure that is, how long it takes, and how it moves.
+const ATTEMPTS = "the published attempts do not say it yet: build and publish with this version";
 function funnels(section, state) {
-  section.replaceChildren(heading("funnels", "Funnels", ofAllSources(state)));
+  section.replaceChildren(heading("funnels", "Funnels", unfiltered(state, { source: ATTEMPTS, channel: ATTEMPTS, device: ATTEMPTS })));
   if (data.funnels.empty) return section.append(empty(data.funnels.empty));
-  for (const funnel of data.funnels) section.append(funnelCard(funnel, state.range));
+  for (const funnel of data.funnels) section.append(funnelCard(funnel, prepared(state).key));
 }
 
 function funnelCard(funnel, key) {

@@ -1,10 +1,11 @@
 // Journeys: the flow from step to step, and the paths most taken.
+const WALKED = "a defined journey is counted by date only";
 function journeys(section, state) {
-  section.replaceChildren(heading("journeys", "Journeys", ofAllSources(state)));
+  section.replaceChildren(heading("journeys", "Journeys", unfiltered(state, { source: WALKED, channel: WALKED, device: WALKED, range: PREPARED })));
   if (data.journeys.empty) return section.append(empty(data.journeys.empty));
-  const range = data.period.ranges.find((one) => one.key === state.range);
+  const range = prepared(state);
   for (const journey of data.journeys)
-    section.append(journeyCard(journey, journey.ranges[state.range], range));
+    section.append(journeyCard(journey, journey.ranges[range.key], range));
 }
 
 const SPECIAL = {

@@ -108,6 +108,7 @@ function total(metric, series, since, until) {
   let n = 0;
   for (let at = 0; at < series.starts.length; at += 1) {
     if (series.starts[at] < since || series.starts[at] > until) continue;
+    if (metric.mean && !known(metric.top(series, at))) continue;
     top += metric.top(series, at) ?? 0;
     under += metric.under ? (metric.under(series, at) ?? 0) : 0;
     n += 1;
@@ -142,8 +143,14 @@ function sparkline(points) {
 function overview(section, state, again) {
   section.replaceChildren(heading("overview", "Overview"));
   if (data.overview.empty) return section.append(empty(data.overview.empty));
-  const range = data.period.ranges.find((one) => one.key === state.range);
-  const series = data.overview.series[state.source].day;
+  if (isCut(state) && !data.cube?.visitors)
+    section.append(
+      note(
+        "Visitors of one channel or device are not known: the published file has no core.visitor_days yet. Build and publish with this version.",
+      ),
+    );
+  const range = rangeOf(state);
+  const series = seriesOf(state, "day");
   const days = (asDate(range.until) - asDate(range.since)) / 86400000 + 1;
   section.firstChild.append(
     note(
@@ -189,10 +196,18 @@ function overview(section, state, again) {
 
 function overTime(state, range, again) {
   const metric = METRICS.find((one) => one.key === state.metric);
-  const series = data.overview.series[state.source][state.grain];
+  const series = seriesOf(state, state.grain);
   const exact = metric.exact ?? (metric.format === compact ? count : metric.format);
   const from = series.starts.findIndex((start) => lastDay(start, state.grain) >= range.since);
-  const at = from < 0 ? [] : series.starts.map((_, index) => index).slice(from);
+  // a range that ends with the dates on record shows the day that still runs too
+  const isNewest = range.until === lastDate;
+  const at =
+    from < 0
+      ? []
+      : series.starts
+          .map((_, index) => index)
+          .slice(from)
+          .filter((index) => isNewest || series.starts[index] <= range.until);
   const starts = at.map((index) => series.starts[index]);
   const now = at.map((index) => valueAt(metric, series, index));
   const isDay = state.grain === "day";

@@ -13,7 +13,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from report import attribution, funnels, journeys, pages, period, quality, retention, traffic
+from report import (
+    attribution,
+    bots,
+    cube,
+    funnels,
+    journeys,
+    lifecycle,
+    pages,
+    period,
+    quality,
+    retention,
+    sessions,
+    traffic,
+)
 from report.heatmap import CELL_COLUMNS
 from report.published import Published, ReportError, Row, open_published
 
@@ -21,11 +34,12 @@ __all__ = ["ReportError", "write"]
 
 HERE = Path(__file__).parent
 # sections that are cut by the ranges of dates, which the daily totals give
-DATED = {"marts.traffic_daily", "marts.journey_edges", "marts.heatmap_cells"}
+DATED = {"marts.traffic_daily", "marts.journey_edges", "marts.heatmap_cells", "core.sessions", "marts.bots_daily"}
 SCRIPTS = (
     "format",
     "element",
     "chart",
+    "filter",
     "overview",
     "channels",
     "funnels",
@@ -36,7 +50,10 @@ SCRIPTS = (
     "friction",
     "pages",
     "retention",
+    "lifecycle",
     "attribution",
+    "sessions",
+    "bots",
     "quality",
     "start",
 )
@@ -70,6 +87,10 @@ def content(published: Published, *, now: datetime) -> Row:
     dates = None if missing else period.read(published, build.get("horizon"), build.get("timezone") or "UTC")
     until = dates.until if dates else date.max
     no_traffic = missing or "No traffic is published yet: send a page view, then build and publish."
+
+    combined = (
+        cube.read(published, dates) if dates and not published.lacks("marts.traffic_daily", cube.COLUMNS) else None
+    )
 
     def section(table: str, columns: str, wanted: str, read: Callable[[], Any]) -> Any:
         why = published.lacks(table, columns)
@@ -105,8 +126,9 @@ def content(published: Published, *, now: datetime) -> Row:
             "marts.traffic_daily",
             f"source date channel device country is_bot revenue_amt {traffic.SUMS}",
             "send a page view, then build and publish",
-            lambda: traffic.breakdowns(published, dates) if dates else None,
+            lambda: {"countries": traffic.countries(published, dates)} if dates else None,
         ),
+        "cube": combined,
         "funnels": section(
             "marts.funnel_steps", funnels.STEP_COLUMNS, _define("funnel"), lambda: funnels.read(published, until)
         ),
@@ -134,6 +156,19 @@ def content(published: Published, *, now: datetime) -> Row:
             "name key events under [site] key_events in footfall.toml, or wait for a conversion",
             lambda: attribution.read(published),
         ),
+        "lifecycle": section(
+            "marts.lifecycle",
+            lifecycle.COLUMNS,
+            "wait for visitors, then build and publish",
+            lambda: lifecycle.read(published, until),
+        ),
+        "sessions": section(
+            "core.sessions",
+            sessions.COLUMNS,
+            "only the sessions of the last days are published, and none began in them",
+            lambda: sessions.read(published, dates, combined) if dates else None,
+        ),
+        "bots": section("marts.bots_daily", bots.COLUMNS, "", lambda: bots.read(published, dates) if dates else None),
         "quality": quality.read(published, dates),
     }
 

@@ -4,7 +4,10 @@ let chosenPlace = { page: null, band: null, layer: "click", whole: false };
 function pages(section, state) {
   section.replaceChildren(heading("pages", "Pages"));
   if (data.pages.empty) return section.append(empty(data.pages.empty));
-  const range = data.period.ranges.find((one) => one.key === state.range);
+  const range = prepared(state);
+  const byWindow = "heat is kept by page and width of window; choose Mobile, Tablet or Desktop below";
+  const left = unfiltered(state, { channel: "heat is not kept by channel", device: byWindow, range: PREPARED });
+  if (left) section.firstChild.append(left);
   const redraw = (focus) => {
     pages(section, state);
     drawAll();

@@ -6,21 +6,19 @@ const SECTIONS = {
   journeys: ["Journeys", journeys],
   pages: ["Pages", pages],
   retention: ["Retention", retention],
+  lifecycle: ["Lifecycle", lifecycle],
   attribution: ["Attribution", attribution],
+  sessions: ["Sessions", sessions],
+  bots: ["Bots", bots],
   quality: ["Quality", quality],
 };
 const byId = (id) => document.getElementById(id);
-const keys = data.period ? data.period.ranges.map((range) => range.key) : [];
-let state = {
-  range: keys.includes("28") ? "28" : keys.at(-1),
-  source: "(all)",
-  metric: "visitors",
-  grain: "day",
-};
+let at = null;
+let [state, , ignored] = fromHash("");
 
 function again(part, focus) {
   state = { ...state, ...part };
-  const isWide = "range" in part || "source" in part;
+  const isWide = ["range", "source", "channel", "device"].some((name) => name in part);
   // what is above may grow or shrink: the section that is being read stays where it is
   const read = Object.keys(SECTIONS)
     .map(byId)
@@ -30,12 +28,39 @@ function again(part, focus) {
     if (id === "overview" || (isWide && id !== "quality")) show(byId(id), state, again);
   if (isWide) controls();
   drawAll();
+  remember();
   if (focus) document.querySelector(focus)?.focus({ preventScroll: true });
   if (read) scrollBy({ top: read.getBoundingClientRect().top - top, behavior: "instant" });
 }
 
+function remember() {
+  try {
+    history.replaceState(null, "", toHash(state, at) || location.pathname + location.search);
+  } catch {
+    // a page inside another may not name itself: the choice holds all the same
+  }
+}
+
+// show what the address names; where it says nothing of filters, they stay as they are
+function follow() {
+  const [asked, section, unknown] = fromHash(location.hash);
+  if (location.hash.includes("=")) {
+    ignored = unknown;
+    again(asked);
+    controls();
+  }
+  goTo(section);
+}
+
+function goTo(section, behavior = "instant") {
+  if (!Object.hasOwn(SECTIONS, section ?? "")) return;
+  at = section;
+  remember();
+  byId(section).scrollIntoView({ behavior });
+}
+
 function controls() {
-  const names = { 7: "7 days", 28: "28 days", 90: "90 days", all: "All" };
+  const keys = presets.map(({ key }) => key);
   byId("ranges").replaceChildren(
     ...(keys.length > 1 ? keys : []).map((key) =>
       el(
@@ -46,23 +71,67 @@ function controls() {
           "data-range": key,
           onclick: () => again({ range: key }, `[data-range="${key}"]`),
         },
-        names[key],
+        PRESETS[key],
       ),
     ),
   );
-  byId("sources").replaceChildren(
-    ...(data.sources.length > 1
-      ? [
-          select(
-            "Source",
-            data.sources.map((name) => [name, name === "(all)" ? "All sources" : name]),
-            state.source,
-            (source) => again({ source }, "#sources select"),
-          ),
-        ]
-      : []),
+  const range = data.period ? rangeOf(state) : null;
+  byId("dates").replaceChildren(...(range ? [dateBox("since", "From", range), dateBox("until", "To", range)] : []));
+  byId("choices").replaceChildren(
+    ...Object.entries({ source: "sources", channel: "channels", device: "devices" })
+      .filter(([name]) => CHOICES[name].length > 1)
+      .map(([name, many]) => {
+        const box = select(
+          capital(name),
+          CHOICES[name].map((value) => [value, value === ALL ? `All ${many}` : value]),
+          state[name],
+          (value) => again({ [name]: value }, `[data-filter="${name}"]`),
+        );
+        box.dataset.filter = name;
+        if (state[name] !== ALL) box.className = "chosen";
+        return box;
+      }),
   );
+  const isFiltered = ["range", "source", "channel", "device"].some((name) => state[name] !== STATE[name]);
+  byId("clear").hidden = !isFiltered;
+  byId("filtered").textContent = [
+    range ? span(range.since, range.until) : "",
+    ...["source", "channel", "device"].filter((name) => state[name] !== ALL).map((name) => `${name} ${state[name]}`),
+    ignored.length ? `The address also names ${ignored.join(" and ")}, which this report does not have` : "",
+  ]
+    .filter(Boolean)
+    .join(", ");
+  byId("ignored").textContent = ignored.length
+    ? `Left aside, as this report does not have it: ${ignored.join(", ")}.`
+    : "";
 }
+
+// a date that is on record and in order moves the range; any other changes nothing
+function dateBox(end, label, range) {
+  const box = el("input", {
+    type: "date",
+    "aria-label": label,
+    "data-date": end,
+    min: data.period.first,
+    max: lastDate,
+    onchange: (event) => {
+      const dates = { since: range.since, until: range.until, [end]: event.target.value };
+      if (dates.since > dates.until) dates[end === "since" ? "until" : "since"] = dates[end];
+      const asked = `${dates.since}..${dates.until}`;
+      const preset = presets.find(({ since, until }) => since === dates.since && until === dates.until);
+      if (isRange(asked)) again({ range: preset?.key ?? asked }, `[data-date="${end}"]`);
+      else event.target.value = range[end];
+    },
+  });
+  box.value = range[end];
+  return box;
+}
+
+byId("clear").addEventListener("click", () => {
+  ignored = [];
+  again({ range: STATE.range, source: ALL, channel: ALL, device: ALL }, "#choices select, #ranges button");
+});
+addEventListener("hashchange", follow);
 
 function header() {
   byId("site").textContent = data.site.name;
@@ -80,7 +149,18 @@ function header() {
   byId("made").textContent =
     `footfall ${data.build.version ?? ""} · built ${instant(data.build.built_at)} · report written ${instant(data.written_at)}. One file, nothing is loaded from anywhere.`;
   byId("nav").replaceChildren(
-    ...Object.entries(SECTIONS).map(([id, [name]]) => el("a", { href: `#${id}` }, name)),
+    ...Object.entries(SECTIONS).map(([id, [name]]) => el(
+        "a",
+        {
+          href: `#${id}`,
+          onclick: (event) => {
+            event.preventDefault();
+            goTo(id, "auto");
+            byId(id).focus({ preventScroll: true });
+          },
+        },
+        name,
+      )),
   );
 }
 
@@ -125,6 +205,7 @@ addEventListener("resize", () => {
 });
 
 header();
+[state, at, ignored] = fromHash(location.hash);
 controls();
 for (const [id, [, show]] of Object.entries(SECTIONS)) show(byId(id), state, again);
 drawAll();
@@ -141,4 +222,5 @@ const spy = new IntersectionObserver(
   { rootMargin: "-20% 0px -70% 0px" },
 );
 for (const id of Object.keys(SECTIONS)) spy.observe(byId(id));
+if (at) goTo(at);
 document.documentElement.dataset.ready = "yes";

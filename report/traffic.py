@@ -1,4 +1,4 @@
-"""Traffic: daily series for the overview, and sums by channel, device and country."""
+"""Traffic: series for the overview, and sums by country."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ METRICS = (
     " bounce_n page_view_n order_n revenue_amt session_s"
 )
 SUMS = "session_n closed_session_n page_session_n engaged_session_n converted_session_n bounce_n page_view_n order_n"
-DIMENSIONS = ("channel", "device", "country")
 SHOWN_SOURCES = 12
-SHOWN_CHANNELS = 7
-SHOWN_VALUES = {"channel": 30, "device": 8, "country": 12}
+SHOWN_COUNTRIES = 12
 
 
 def sources(published: Published) -> list[str]:
@@ -70,28 +68,21 @@ def overview(published: Published, period: Period) -> Row:
     return {"series": series}
 
 
-def breakdowns(published: Published, period: Period) -> Row:
-    """Sums of the complete dates by channel, device and country, for each range and the one before.
+def countries(published: Published, period: Period) -> Row:
+    """Sums of the complete dates by country, for each range and the one before: `[source][range]` is a list of rows.
 
-    `sums[source][range][dimension]` is a list of rows, most sessions first, the smallest folded into
-    `(other)`; `trend[source]` has sessions by date of the largest channels.
+    Most sessions come first, the smallest are folded into `(other)`.
     """
-    wanted = sources(published)
-    sums = {
+    return {
         source: {
-            choice.key: {
-                dimension: _compared(
-                    _sums(published, dimension, source, choice.since, choice.until),
-                    _sums(published, dimension, source, choice.before_since, choice.before_until),
-                    SHOWN_VALUES[dimension],
-                )
-                for dimension in DIMENSIONS
-            }
+            choice.key: _compared(
+                _sums(published, source, choice.since, choice.until),
+                _sums(published, source, choice.before_since, choice.before_until),
+            )
             for choice in period.ranges
         }
-        for source in wanted
+        for source in sources(published)
     }
-    return {"sums": sums, "trend": {source: _trend(published, source, period) for source in wanted}}
 
 
 def number(value: float | int | None) -> float | int | None:
@@ -99,12 +90,12 @@ def number(value: float | int | None) -> float | int | None:
     return round(value, 2) if isinstance(value, float) else value
 
 
-def _sums(published: Published, dimension: str, source: str, since: date | None, until: date | None) -> list[Row]:
+def _sums(published: Published, source: str, since: date | None, until: date | None) -> list[Row]:
     if since is None or until is None:
         return []
     columns = ", ".join(f"sum({name})::bigint as {name}" for name in SUMS.split())
     return published.rows(
-        f"select coalesce({dimension}, '(none)') as value, {columns}, sum(revenue_amt)::double as revenue_amt"
+        f"select coalesce(country, '(none)') as value, {columns}, sum(revenue_amt)::double as revenue_amt"
         " from marts.traffic_daily"
         " where not is_bot and date between $since and $until and ($source = '(all)' or source = $source)"
         " group by 1 order by session_n desc, value",
@@ -114,7 +105,7 @@ def _sums(published: Published, dimension: str, source: str, since: date | None,
     )
 
 
-def _compared(now: list[Row], before: list[Row], limit: int) -> list[Row]:
+def _compared(now: list[Row], before: list[Row]) -> list[Row]:
     earlier = {row["value"]: row for row in before}
     found = [
         {
@@ -124,33 +115,9 @@ def _compared(now: list[Row], before: list[Row], limit: int) -> list[Row]:
         }
         for row in now
     ]
-    rest = found[limit:]
+    rest = found[SHOWN_COUNTRIES:]
     if rest:
         names = [*SUMS.split(), "revenue_amt", "before_n"]
         folded = {name: number(sum(row[name] or 0 for row in rest)) for name in names}
-        return [*found[:limit], {"value": "(other)", **folded}]
+        return [*found[:SHOWN_COUNTRIES], {"value": "(other)", **folded}]
     return found
-
-
-def _trend(published: Published, source: str, period: Period) -> Row:
-    until = period.complete or period.last
-    rows = published.rows(
-        "select coalesce(channel, '(none)') as channel, date, sum(session_n)::bigint as session_n"
-        " from marts.traffic_daily where not is_bot and date between $since and $until"
-        " and ($source = '(all)' or source = $source) group by 1, 2",
-        since=period.first,
-        until=until,
-        source=source,
-    )
-    totals: dict[str, int] = {}
-    for row in rows:
-        totals[row["channel"]] = totals.get(row["channel"], 0) + row["session_n"]
-    ranked = sorted(totals, key=lambda channel: (-totals[channel], channel))
-    shown = ranked[:SHOWN_CHANNELS]
-    names = [*shown, "(other)"] if len(ranked) > len(shown) else shown
-    length = (until - period.first).days + 1
-    series = {name: [0] * length for name in names}
-    for row in rows:
-        name = row["channel"] if row["channel"] in shown else "(other)"
-        series[name][(row["date"] - period.first).days] += row["session_n"]
-    return {"channels": names, "sessions": [series[name] for name in names]}

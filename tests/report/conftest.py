@@ -25,7 +25,8 @@ PUBLISHED = """marts.traffic_daily marts.traffic_totals marts.funnel_steps marts
     marts.heatmap_element_cells
     marts.scroll_reach marts.scroll_pages marts.friction_pages marts.page_outlines marts.attribution
     marts.attribution_paths meta.build_info meta.quality
-    meta.restatements meta.data_dictionary"""
+    meta.restatements meta.data_dictionary core.visitor_days
+    core.sessions marts.lifecycle marts.bots_daily meta.bot_changes"""
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
@@ -179,7 +180,7 @@ def journeys(chance: random.Random, first: date, last: date) -> Any:
 
 
 CELLS = """retention cohort_start breakdown_value period_no from_no to_no period cohort_n retained_n
-    retained_pct is_complete is_final is_censored"""
+    retained_pct is_complete is_final is_censored value"""
 
 
 def retention(chance: random.Random, first: date, last: date) -> list[Any]:
@@ -193,8 +194,69 @@ def retention(chance: random.Random, first: date, last: date) -> list[Any]:
             is_over = start + timedelta(weeks=k + 1) <= HORIZON.date()
             came = sum(chance.random() < 0.05 + 0.24 * exp(-0.45 * k) for _ in range(size)) if k else size
             known, rate = (came, came / size if size else None) if is_over else (None, None)
-            rows.append(("buyers", start, "(all)", k, k, k, "week", size, known, rate, is_over, is_over, is_censored))
+            rows.append(
+                (
+                    "buyers",
+                    start,
+                    "(all)",
+                    k,
+                    k,
+                    k,
+                    "week",
+                    size,
+                    known,
+                    rate,
+                    is_over,
+                    is_over,
+                    is_censored,
+                    known * 40.0 if is_over else None,
+                )
+            )
     return rows
+
+
+LIFE = "period period_start state person_n is_complete"
+SESSIONS = """source date channel device is_bot is_open start_rule page_view_n duration_s is_engaged
+    is_converted"""
+
+
+def lifecycle(first: date, last: date) -> list[Any]:
+    rows: list[Any] = []
+    for period in ("day", "week", "month"):
+        starts = {
+            on - timedelta(days=on.weekday() if period == "week" else on.day - 1 if period == "month" else 0)
+            for on in (first + timedelta(days=n) for n in range((last - first).days + 1))
+        }
+        for start in sorted(starts):
+            is_over = start + timedelta(days={"day": 1, "week": 7, "month": 31}[period]) <= HORIZON.date()
+            for at, state in enumerate(("new", "returning", "resurrecting", "dormant")):
+                size = (40 - 9 * at) * {"day": 1, "week": 5, "month": 17}[period] + start.day
+                rows.append((period, start, state, size if is_over or at < 3 else None, is_over))
+    return rows
+
+
+def sessions(last: date) -> list[Any]:
+    """Sessions of the last 30 dates; three of four cut by silence."""
+    rules = ("gap", "gap", "gap", "campaign", "gap", "gap", "gap", "midnight")
+    devices = list(DEVICES)
+    return [
+        ("web" if n % 5 else "app", last - timedelta(days=n % 30), ("Direct", "Email", None)[n % 3], devices[n % 2],
+         n % 97 == 0, n % 30 == 0, rules[n % 8], 1 + n % 6, 20.0 * (n % 9), n % 3 > 0, n % 11 == 0)
+        for n in range(2400)
+    ]  # fmt: skip
+
+
+BOTS = "source date bot_kind bot_rule visitor_n session_n page_view_n event_n is_complete"
+
+
+def bots(first: date, last: date) -> list[Any]:
+    kinds = (("crawler", "pattern: Googlebot"), ("ai_agent", "pattern: GPTBot"), ("script", "max_eps"))
+    return [
+        ("web", first + timedelta(days=n), kind, rule, 2, 2, 7 + at, 12, first + timedelta(days=n) < last)
+        for n in range((last - first).days + 1)
+        for at, (kind, rule) in enumerate(kinds)
+        if at < 2 or n % 30 == 3
+    ]
 
 
 WINDOWS = {"mobile": (390, 780, 0.58), "tablet": (820, 1080, 0.07), "desktop": (1280, 860, 0.35)}
@@ -345,6 +407,12 @@ def write_sample(path: Path, *, days: int = 120, seed: int = 7, site: str = "Fer
     with duckdb.connect(str(path)) as connection:
         create(connection)
         put(connection, "marts.traffic_daily", DAILY, traffic(chance, first, last))
+        connection.execute(
+            "insert into core.visitor_days (date, source, channel, device, country, is_bot, person_id, is_new)"
+            " select date, source, coalesce(channel, '(none)'), device, country, is_bot,"
+            "   (n * 31 + length(channel || device) * 7) % 900, false"
+            " from marts.traffic_daily, unnest(range(visitor_n)) as people(n)"
+        )
         names = DAILY.split()[7:16]
         for period, length, again in (("day", 1, 0.97), ("week", 7, 0.8), ("month", 31, 0.66)):
             connection.execute(
@@ -367,6 +435,18 @@ def write_sample(path: Path, *, days: int = 120, seed: int = 7, site: str = "Fer
         edges, paths = journeys(chance, first, last)
         put(connection, "marts.journey_edges", "journey date step_no from_node to_node unit_n median_s", edges)
         put(connection, "marts.journey_paths", "journey date path unit_n conversion_n", paths)
+        put(connection, "marts.lifecycle", LIFE, lifecycle(first, last))
+        put(connection, "core.sessions", SESSIONS, sessions(last))
+        put(connection, "marts.bots_daily", BOTS, bots(first, last))
+        put(
+            connection,
+            "meta.bot_changes",
+            "build_id counted was_kind was_rule now_kind now_rule moved_n",
+            [
+                (41, "sessions", None, None, "script", "network: 10.0.0.0/8", 12),
+                (41, "events", "script", "old", None, None, 5),
+            ],
+        )
         put(connection, "marts.retention_cells", CELLS, retention(chance, first, last))
         credits = "model month channel conversion_n revenue_amt spend_amt roas unconverted_n is_complete"
         months = ((date(2026, 10, 1), True), (date(2026, 11, 1), False))

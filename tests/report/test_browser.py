@@ -27,6 +27,8 @@ NODES = """marts.traffic_daily.channel marts.traffic_daily.source marts.traffic_
     marts.journey_edges.to_node marts.journey_edges.from_node marts.journey_paths.path
     marts.heatmap_cells.source marts.heatmap_cells.path marts.heatmap_elements.source marts.heatmap_elements.path
     marts.heatmap_elements.selector marts.heatmap_elements.text marts.scroll_reach.source marts.scroll_reach.path
+    core.sessions.start_rule marts.bots_daily.source marts.bots_daily.bot_kind marts.bots_daily.bot_rule
+    meta.bot_changes.was_rule meta.bot_changes.now_rule meta.bot_changes.now_kind meta.bot_changes.counted
     marts.friction_pages.source marts.friction_pages.path marts.page_outlines.source marts.page_outlines.path"""
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 WATCH = """
@@ -94,9 +96,11 @@ def test_every_section_draws(open_page: Callable[..., Page], report: Path) -> No
     page = open_page(report)
     assert page.title() == "Fern & Field · footfall report"
     assert page.locator("h1").text_content() == "Fern & Field"
-    for name in ("overview", "channels", "funnels", "journeys", "pages", "retention", "attribution", "quality"):
+    names = "overview channels funnels journeys pages retention lifecycle attribution sessions bots quality".split()
+    assert page.evaluate("[...document.querySelectorAll('main > section')].map((one) => one.id)") == names
+    for name in names:
         assert page.locator(f"#{name} .card").count() > 0
-    assert page.locator(".chart").count() == page.locator(".chart svg").count() == 7
+    assert page.locator(".chart").count() == page.locator(".chart svg").count() == 10
     assert page.locator(".tile").count() == 10
     assert page.locator(".empty").all_text_contents() == [
         "No way that ended in this month is known to have come to nothing; "
@@ -239,12 +243,123 @@ def test_hostile_text_does_nothing(open_page: Callable[..., Page], sample: Path,
         assert box
         for part in (0.1, 0.35, 0.6):
             page.mouse.move(box["x"] + 20 + box["width"] * part, box["y"] + box["height"] * part)
-    page.select_option("#sources select", index=1)
+    page.select_option('[data-filter="source"]', index=1)
+    page.select_option('[data-filter="channel"]', index=2)
     page.click('[data-range="7"]')
     page.wait_for_timeout(100)
     assert page.evaluate("window.owned") is None
     assert page.locator("img, main script, iframe").count() == 0
     assert HOSTILE in (page.locator("#funnels h3").first.text_content() or "")
+
+
+FILTERED = """
+    select strftime(date, '%-d %b %Y') as day, sum(session_n), sum(order_n),
+        (select count(distinct person_id) from core.visitor_days as v
+         where v.date = t.date and not v.is_bot and v.source = 'web' and v.channel = 'Email' and v.device = 'mobile')
+    from marts.traffic_daily as t
+    where not is_bot and source = 'web' and channel = 'Email' and device = 'mobile'
+        and date between '2026-10-05' and '2026-10-20'
+    group by date order by date desc"""
+
+
+def test_filters_leave_the_chosen_dates_source_channel_and_device(
+    open_page: Callable[..., Page], report: Path, sample: Path
+) -> None:
+    page = open_page(report)
+    for name, value in (("source", "web"), ("channel", "Email"), ("device", "mobile")):
+        page.focus(f'[data-filter="{name}"]')
+        page.keyboard.type(value[:3])
+        assert page.evaluate("document.activeElement.dataset.filter") == name
+    for name, value in (("since", "2026-10-05"), ("until", "2026-10-20")):
+        page.fill(f'[data-date="{name}"]', value)
+    with duckdb.connect(str(sample), read_only=True) as connection:
+        expected = connection.execute(FILTERED).fetchall()
+    shown = {row[0].partition(" ")[2]: (row[3], row[9], row[1]) for row in cells(page, "Visitors by day")}
+    assert len(shown) == 16
+    assert {on: tuple(map(str, row)) for on, *row in expected} == {
+        on: row for on, row in shown.items() if row != ("0", "0", "0")
+    }
+    assert page.locator('[data-metric="sessions"] .figure').text_content() == str(sum(row[1] for row in expected))
+    assert cells(page, "Channels,")[0][:2] == ["Email", str(sum(row[1] for row in expected))]
+    assert page.locator("#filtered").text_content() == (
+        f"5 Oct {UNKNOWN} 20 Oct 2026, source web, channel Email, device mobile"
+    )
+    for name in ("journeys", "pages", "retention", "attribution"):
+        assert " together: " in (page.locator(f"#{name} .unfiltered").text_content() or "")
+    asked = page.evaluate("location.hash")
+    again = open_page(report)
+    again.evaluate(f"location.hash = {asked!r}")
+    again.wait_for_function("document.querySelector('[data-filter=channel]').value === 'Email'")
+    assert cells(again, "Visitors by day") == cells(page, "Visitors by day")
+    page.click("#clear")
+    assert page.evaluate("location.hash") == ""
+    assert page.locator('[data-range="28"]').get_attribute("aria-pressed") == "true"
+
+
+def test_lifecycle_sessions_and_bots_are_the_data(open_page: Callable[..., Page], report: Path, sample: Path) -> None:
+    page = open_page(report)
+    with duckdb.connect(str(sample), read_only=True) as connection:
+
+        def ask(sql: str) -> list[Any]:
+            return connection.execute(sql).fetchall()
+
+        weeks = ask(
+            "select strftime(period_start, '%-d %b %Y'), any_value(person_n) filter (where state = 'new')::varchar,"
+            " coalesce(any_value(person_n) filter (where state = 'dormant')::varchar, 'not over')"
+            " from marts.lifecycle where period = 'week' and period_start >= '2026-10-19'"
+            " group by period_start order by period_start desc"
+        )
+        cut = ask(
+            "select start_rule, count(*)::varchar from core.sessions where not is_bot and source = 'web'"
+            " and device = 'desktop' and date between '2026-10-24' and '2026-11-20'"
+            " group by 1 order by count(*) desc, 1"
+        )
+        programs = ask(
+            "select bot_rule, sum(session_n)::varchar, sum(page_view_n)::varchar from marts.bots_daily"
+            " where date between '2026-10-24' and '2026-11-20' group by 1 order by sum(page_view_n) desc"
+        )
+    shown = cells(page, "People by week")
+    assert [(row[0], row[1], row[4]) for row in shown] == [(f"Week of {on}", new, gone) for on, new, gone in weeks]
+    assert [(row[0], row[2], row[3]) for row in cells(page, "Programs by the rule")] == programs
+    moved = cells(page, "Events, sessions and visitors that changed sides")
+    assert moved[0][1:] == ["sessions", "people", "Scripts: network: 10.0.0.0/8", "12"]
+    page.select_option('[data-filter="source"]', "web")
+    page.select_option('[data-filter="device"]', "desktop")
+    assert [(row[0], row[2]) for row in cells(page, "Sessions by the rule")] == cut
+    assert "No session here began by cap, client_id, user_change, manual" in (
+        page.locator("#sessions .card .note").first.text_content() or ""
+    )
+    assert "programs are counted by source and date" in (page.locator("#bots .unfiltered").text_content() or "")
+
+
+def test_value_kept_is_value_over_that_of_the_first_period(
+    open_page: Callable[..., Page], report: Path, sample: Path
+) -> None:
+    page = open_page(report)
+    with duckdb.connect(str(sample), read_only=True) as connection:
+        kept, head = connection.execute(
+            "select sum(b.value) / sum(a.value), sum(b.value) / sum(b.cohort_n) from marts.retention_cells as a"
+            " join marts.retention_cells as b using (cohort_start) where b.is_complete and a.period_no = 0"
+            " and b.period_no = 2"
+        ).fetchall()[0]
+    page.click('#retention [data-choice="value"]')
+    assert cells(page, "Retention buyers")[0][4] == f"{kept * 100:.1f} %"
+    page.click('#retention [data-choice="member"]')
+    assert float(cells(page, "Retention buyers")[0][4]) == pytest.approx(head, abs=0.06)
+
+
+def test_an_address_is_followed_and_what_it_cannot_mean_is_said(open_page: Callable[..., Page], report: Path) -> None:
+    page = open_page(report)
+    page.evaluate("location.hash = '#at=funnels&range=2026-13-01..2026-10-20&channel=<b>x&source=web&grain=week'")
+    page.wait_for_function("document.querySelector('[data-filter=source]').value === 'web'")
+    assert page.locator("#ignored").text_content() == (
+        "Left aside, as this report does not have it: range 2026-13-01..2026-10-20, channel <b>x."
+    )
+    assert abs(page.evaluate("document.querySelector('#funnels').getBoundingClientRect().top")) < 200
+    assert page.evaluate("location.hash") == "#at=funnels&source=web&grain=week"
+    page.evaluate("location.hash = '#retention'")
+    page.wait_for_function("location.hash.startsWith('#at=retention')")
+    assert page.locator('[data-filter="source"]').input_value() == "web"
 
 
 HEAT = """() => {
@@ -425,7 +540,7 @@ def test_friction_is_sorted_by_keys_and_the_unknown_stays_last(open_page: Callab
 
 def test_the_pages_follow_the_source(open_page: Callable[..., Page], report: Path) -> None:
     page = open_page(report)
-    page.select_option("#sources select", "app")
+    page.select_option('[data-filter="source"]', "app")
     assert "No page of this source" in (page.locator("#pages .empty").first.text_content() or "")
     assert [row[0] for row in cells(page, "Friction by page")] == ["/start"]
 
@@ -433,10 +548,10 @@ def test_the_pages_follow_the_source(open_page: Callable[..., Page], report: Pat
 def test_a_chosen_source_is_said_where_it_does_not_count(open_page: Callable[..., Page], report: Path) -> None:
     page = open_page(report)
     before = page.locator('[data-metric="sessions"] .figure').text_content()
-    page.select_option("#sources select", "web")
+    page.select_option('[data-filter="source"]', "web")
     assert page.locator('[data-metric="sessions"] .figure').text_content() != before
     for section in ("funnels", "journeys", "retention"):
-        assert page.locator(f"#{section} .heading .note").text_content() == "All sources together."
+        assert (page.locator(f"#{section} .unfiltered").text_content() or "").startswith("All sources together: ")
 
 
 def test_the_place_on_the_page_stays(open_page: Callable[..., Page], report: Path) -> None:
@@ -482,7 +597,7 @@ def test_it_prints_light_even_from_a_dark_screen(open_page: Callable[..., Page],
     assert page.evaluate("document.documentElement.dataset.theme") is None
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.locator(".chart svg[viewBox]").count() == 7
+    assert page.locator(".chart svg[viewBox]").count() == 10
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate("document.documentElement.dataset.theme") is None
 
