@@ -75,25 +75,47 @@ def _fill(run: Run, funnel: Funnel) -> int:
             """,
             {**values, **begin_values, "before": run.horizon_before},
         )
-    found = attempts(_facts(run, funnel), funnel, horizon_us=_us(run))
+    found = attempts(_facts(run, funnel), funnel, horizon_us=_us(run), carry=("session_no",))
     with warehouse.frames(
         _found=found.with_columns(
             pl.col("entered_at").cast(pl.Datetime("us")), pl.col("step_at").cast(pl.List(pl.Datetime("us")))
         )
     ):
         if funnel.unit == "session":
-            owner, join = "s.person_id, s.session_id", "left join core.sessions as s on f.unit_id = s.session_no"
+            owner, join = "u.person_id, u.session_id", "left join core.sessions as u on f.unit_id = u.session_no"
+            is_same = "true"
         else:
             owner, join = "f.unit_id as person_id, cast(null as varchar) as session_id", ""
+            is_same = "p.person_id = f.unit_id"
+        ignored, ignored_values = _ignored(funnel)
         rows = run.replace(
             ATTEMPTS,
             f"""
+            with following as (
+                select
+                    f.unit_id, f.period_start, f.entered_at,
+                    arg_min(
+                        case when e.is_page then coalesce(e.path, e.name) else e.name end,
+                        (p.event_at, coalesce(e.seq, 9223372036854775807), e.event_id, e.source, e.event_no)
+                    ) as node
+                from _found as f
+                inner join core.placements as p
+                    on f.last_session_no = p.session_no and f.step_at[f.depth] < p.event_at and {is_same}
+                inner join core.events as e on p.event_no = e.event_no
+                where f.depth < $step_n and p.is_bearing and not {ignored}
+                group by f.unit_id, f.period_start, f.entered_at
+            )
+
             select
                 $funnel as funnel, {owner}, f.unit_id, f.period_start, f.entered_at, f.depth, f.step_at,
-                f.breakdown_value, f.is_open, f.is_excluded
+                f.breakdown_value, f.is_open, f.is_excluded, s.source, s.channel, s.device,
+                case when f.depth < $step_n then coalesce(n.node, '(exit)') end as next_node
             from _found as f {join}
+            left join core.sessions as s on f.first_session_no = s.session_no
+            left join following as n
+                on f.unit_id = n.unit_id and f.period_start = n.period_start and f.entered_at = n.entered_at
             """,
-            values,
+            {**values, **ignored_values, "step_n": len(funnel.steps)},
             scope="funnel = $funnel and person_id in (select key from funnel_persons)",
             key="unit_id, period_start, entered_at",
         )
@@ -135,11 +157,9 @@ def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
         breakdown = column(funnel.breakdown)
         values["breakdown_path"] = property_path(funnel.breakdown)
     if funnel.order == "strict":
-        ignored = []
-        for number, name in enumerate(funnel.strict_ignore):
-            ignored.append(rf"e.name like $ignored_{number} escape '\'")
-            values[f"ignored_{number}"] = like(name)
-        wanted = f"(e.is_bearing and not ({' or '.join(ignored) or 'false'}) or {_any(steps + excludes)})"
+        ignored, bound = _ignored(funnel)
+        values |= bound
+        wanted = f"(e.is_bearing and not {ignored} or {_any(steps + excludes)})"
     else:
         wanted = _any(steps + excludes)
     if funnel.unit == "session":
@@ -163,7 +183,8 @@ def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
             {period} as period_start,
             cast({_mask(steps)} as uinteger) as steps,
             cast({_mask(excludes)} as uinteger) as excludes,
-            {breakdown} as breakdown
+            {breakdown} as breakdown,
+            p.session_no
         from core.placements as p
         inner join core.events as e on p.event_no = e.event_no
         left join core.sessions as s on p.session_no = s.session_no
@@ -172,6 +193,12 @@ def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
         """,
         values,
     )
+
+
+def _ignored(funnel: Funnel) -> tuple[str, dict[str, Any]]:
+    """SQL condition of an event e: that it only reports what somebody does on a page; and what it binds."""
+    values = {f"ignored_{number}": like(name) for number, name in enumerate(funnel.strict_ignore)}
+    return _any([rf"e.name like ${name} escape '\'" for name in values] or ["false"]), values
 
 
 def _any(conditions: list[str]) -> str:

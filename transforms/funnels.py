@@ -26,7 +26,7 @@ def complete_after_us(funnel: Funnel) -> int:
     return SESSION_REACH_US if funnel.unit == "session" else window_us(funnel)
 
 
-def attempts(events: pl.DataFrame, funnel: Funnel, *, horizon_us: int) -> pl.DataFrame:
+def attempts(events: pl.DataFrame, funnel: Funnel, *, horizon_us: int, carry: tuple[str, ...] = ()) -> pl.DataFrame:
     """One row per attempt, sorted by (unit_id, entered_at).
 
     `events`, sorted by (unit_id, at, the rest of the total order): unit_id Int64 (person or session),
@@ -37,14 +37,16 @@ def attempts(events: pl.DataFrame, funnel: Funnel, *, horizon_us: int) -> pl.Dat
 
     Out, columns ATTEMPTS: step_at holds one time (µs) per step of the reported chain, null after depth (for
     order = any: in the order in which steps were filled); is_open: later events can still make it deeper;
-    is_excluded: an `exclude` event hit it, depth and step_at are those of the chain that was hit.
+    is_excluded: an `exclude` event hit it, depth and step_at are those of the chain that was hit. For each name in
+    `carry`, a further column of `events`, first_<name> and last_<name> are its values at the first and the last step.
     """
     reach = window_us(funnel) + max(funnel.either_within_us, 0) + 2
-    found = [_attempts_of_part(part, funnel, horizon_us) for part in lay_out(events, margin_us=reach)]
-    return pl.concat(found) if found else pl.DataFrame(schema=ATTEMPTS)
+    found = [_attempts_of_part(part, funnel, horizon_us, carry) for part in lay_out(events, margin_us=reach)]
+    carried = {f"{end}_{name}": events.schema[name] for name in carry for end in ("first", "last")}
+    return pl.concat(found) if found else pl.DataFrame(schema={**ATTEMPTS, **carried})
 
 
-def _attempts_of_part(part: pl.DataFrame, funnel: Funnel, horizon_us: int) -> pl.DataFrame:
+def _attempts_of_part(part: pl.DataFrame, funnel: Funnel, horizon_us: int, carry: tuple[str, ...]) -> pl.DataFrame:
     anchors = _anchors(part, funnel)
     chain = find_chains(part, anchors, funnel)
     count = len(funnel.steps)
@@ -57,8 +59,14 @@ def _attempts_of_part(part: pl.DataFrame, funnel: Funnel, horizon_us: int) -> pl
     chosen = _choose(part, tried, funnel)
     rows = [chosen[f"row_{step}"] for step in range(count)]
     times = [part["at"].gather(row).alias(f"at_{step}") for step, row in enumerate(rows)]
+    last = pl.select(pl.coalesce(rows[::-1])).to_series()
+    carried = [
+        part[name].gather(row).alias(f"{end}_{name}")
+        for name in carry
+        for end, row in (("first", rows[0]), ("last", last))
+    ]
     return (
-        chosen.with_columns(*times, breakdown_value=_breakdown(part, rows, chosen["depth"], funnel))
+        chosen.with_columns(*times, *carried, breakdown_value=_breakdown(part, rows, chosen["depth"], funnel))
         .with_columns(
             entered_at=pl.col("at_0"),
             step_at=pl.concat_arr(f"at_{step}" for step in range(count)).arr.to_list(),
@@ -69,7 +77,7 @@ def _attempts_of_part(part: pl.DataFrame, funnel: Funnel, horizon_us: int) -> pl
             & (pl.col("depth") < count)
             & ~pl.col("is_excluded")
         )
-        .select(list(ATTEMPTS))
+        .select(*ATTEMPTS, *(values.name for values in carried))
     )
 
 

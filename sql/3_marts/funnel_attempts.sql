@@ -13,5 +13,9 @@ create table if not exists marts.funnel_attempts (
     step_at timestamp[] not null, -- time of each step, UTC; null from the first step that was not reached
     breakdown_value varchar not null, -- value of the breakdown; (none) unknown; (all) without a breakdown
     is_open boolean not null, -- later events can still make it deeper
-    is_excluded boolean not null -- an exclude event took it out of every step
+    is_excluded boolean not null, -- an exclude event took it out of every step
+    source varchar, -- source of the session in which it began; null: began in none
+    channel varchar, -- channel of that session
+    device varchar, -- device of that session
+    next_node varchar -- page or event after the last step reached, in the same visit; (exit): none; null: all steps done
 );
