@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(or $(firstword $(shell command -v python3.11 python3.12 python3.13 python3)),python3)
 UV := $(or $(shell command -v uv),$(wildcard $(BIN)/uv))
 READERS := .venv-duckdb-1.2.2 .venv-duckdb-1.5.6
+CLICKHOUSE := .venv-clickhouse
 LOCK = $(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --quiet \
 	--custom-compile-command "make lock" $(UPGRADE)
 
@@ -22,7 +23,7 @@ install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --r
 install_self = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 endif
 
-.PHONY: help setup setup-dev setup-airflow readers tracker kafka demo up test check format lint types sql-lint bench faults lock clean
+.PHONY: help setup setup-dev setup-airflow readers clickhouse tracker kafka demo up test check format lint types sql-lint bench faults lock clean
 
 help: ## say what can be typed
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,7 +40,7 @@ demo: setup ## a small shop's traffic, all the way to a report in ./footfall-dem
 up: setup-airflow $(if $(shell command -v mvn),kafka) ## Kafka, collector, forwarder and Airflow here; Ctrl-C ends all (ARGS="--port 8080")
 	@$(BIN)/python -m stack.up $(ARGS)
 
-test: setup-dev readers $(if $(shell command -v mvn),kafka) ## set up all that the tests need and run them
+test: setup-dev readers clickhouse $(if $(shell command -v mvn),kafka) ## set up all that the tests need and run them
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: format lint types sql-lint ## what must hold before a commit
@@ -57,8 +58,10 @@ sql-lint: setup-dev
 	@$(BIN)/sqlfluff lint --disable-progress-bar sql > $(VENV)/sqlfluff.txt \
 		|| { cat $(VENV)/sqlfluff.txt; exit 1; }
 
-bench: setup-dev ## measure, by hand: prints tables with their conditions
-	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python "$$each" || exit 1; done
+bench: setup-dev clickhouse ## measure, by hand: prints tables with their conditions
+	@for each in bench/*.py; do \
+		echo "== $$each"; grep -q chdb "$$each" && bin=$(CLICKHOUSE)/bin || bin=$(BIN); $$bin/python "$$each" || exit 1; \
+	done
 
 faults: setup-dev kafka ## play every fault with many seeds and write the table in docs/faults.md (hours; ARGS="--share 0.1")
 	@$(BIN)/python -m faults $(ARGS)
@@ -71,16 +74,19 @@ kafka: .kafka/.stamp ## the jars of a Kafka broker (Maven, Java 17 or later)
 
 readers: $(READERS:=/.stamp) ## older DuckDBs that must read what is published
 
+clickhouse: $(CLICKHOUSE)/.stamp ## ClickHouse, whose answers the models' must equal; development only
+
 lock: setup-dev ## resolve the locked files anew (UPGRADE=--upgrade for newer ones)
 	$(LOCK) --extra build pyproject.toml -o requirements.lock
 	$(LOCK) --extra build --extra dev --constraint requirements.lock pyproject.toml -o requirements-dev.lock
 	$(LOCK) --extra build --extra airflow --constraint requirements-dev.lock pyproject.toml -o requirements-airflow.lock
+	$(LOCK) --extra clickhouse --constraint requirements-dev.lock pyproject.toml -o requirements-clickhouse.lock
 	for version in 1.2.2 1.5.6; do \
 		echo "duckdb==$$version" | $(LOCK) - -o requirements-duckdb-$$version.lock; \
 	done
 
 clean: ## remove what was made here, but no data
-	rm -rf $(VENV) $(READERS) .kafka ingest/tracker/node_modules dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(READERS) $(CLICKHOUSE) .kafka ingest/tracker/node_modules dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # A stamp is newer than its lock file, so nothing is installed twice; the larger set counts as the smaller one.
@@ -111,6 +117,12 @@ $(VENV)/.dev: $(ALL) pyproject.toml
 	@echo "Installing DuckDB $* into .venv-duckdb-$*"
 	@[ -x .venv-duckdb-$*/bin/python ] || $(call venv,.venv-duckdb-$*)
 	@$(call install,.venv-duckdb-$*,requirements-duckdb-$*.lock)
+	@touch $@
+
+$(CLICKHOUSE)/.stamp: requirements-clickhouse.lock
+	@echo "Installing ClickHouse into $(CLICKHOUSE)"
+	@[ -x $(CLICKHOUSE)/bin/python ] || $(call venv,$(CLICKHOUSE))
+	@$(call install,$(CLICKHOUSE),requirements-clickhouse.lock)
 	@touch $@
 
 .kafka/.stamp: stack/pom.xml

@@ -84,6 +84,15 @@ def older_duckdb(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
+def clickhouse() -> Path:
+    """A Python that has ClickHouse (chdb) installed."""
+    python = ROOT / ".venv-clickhouse" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("ClickHouse is not here: make clickhouse")
+    return python
+
+
+@pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Generator[kafka.Broker, None, None]:
     """One Kafka broker for the whole run. Each test takes a topic name of its own, and leaves it running."""
     if lack := kafka.missing():

@@ -151,7 +151,7 @@ def test_no_committed_file_names_a_registry_or_a_path_of_one_machine() -> None:
 
 def test_the_locked_files_hold_hashes_and_no_address() -> None:
     locks = sorted(ROOT.glob("requirements*.lock"))
-    assert len(locks) == 5
+    assert len(locks) == 6
     for path in locks:
         text = path.read_text(encoding="utf-8")
         assert "://" not in text, path.name
