@@ -23,7 +23,7 @@ from rich.table import Table
 from transforms.definitions import DAY_US, Funnel, Journey, Retention, Step
 from transforms.funnels import attempts
 from transforms.journeys import walk
-from transforms.retention import entries
+from transforms.retention import entries, facts_query
 
 DAYS = 30
 
@@ -65,14 +65,14 @@ where kind < 4
 order by unit_id, us
 """
 
-FACTS = """
+LINES = """
 select
     person_id, us as at, date_diff('week', date '1970-01-05', date) as period_no_abs,
     cast(date_trunc('week', date) as date) as period_start, kind = 0 as is_start, kind = 1 as is_return,
-    cast(null as double) as value, cast(null as varchar) as breakdown
+    cast(null as double) as value, cast(null as varchar) as breakdown,
+    null as seq, null as event_id, null as source, null as event_no
 from events
 where kind < 2
-order by person_id, us
 """
 
 
@@ -96,6 +96,7 @@ def main() -> None:
     journey, way = Journey("bench"), Journey("bench", start=Step(page="/page/0"), end=Step(page="/page/1"))
     weeks = Retention("bench", start=steps[0], returns=steps[1], intervals=4)
     again = Retention("bench", start=steps[0], returns=steps[1], intervals=4, entry="recurring")
+    facts = facts_query(LINES, weeks)
     horizon_us = 2**62
     runs: list[tuple[str, str, Callable[[pl.DataFrame], pl.DataFrame]]] = [
         ("funnel: default", FUNNEL, lambda frame: attempts(frame, plain, horizon_us=horizon_us)),
@@ -104,8 +105,8 @@ def main() -> None:
         ("funnel: totals", FUNNEL, lambda frame: attempts(frame, total, horizon_us=horizon_us)),
         ("journey: default", NODES, lambda frame: walk(frame, journey).edges),
         ("journey: start to end", NODES, lambda frame: walk(frame, way).edges),
-        ("retention: first ever, weeks", FACTS, lambda frame: entries(frame, weeks)),
-        ("retention: recurring, weeks", FACTS, lambda frame: entries(frame, again)),
+        ("retention: first ever, weeks", facts, lambda frame: entries(frame, weeks)),
+        ("retention: recurring, weeks", facts, lambda frame: entries(frame, again)),
     ]
     table = Table(
         title=f"{args.events:,} events, {args.users:,} persons, {DAYS} days, {args.threads} threads, "

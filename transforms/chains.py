@@ -78,6 +78,46 @@ def find_chains(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel) -> Chain
     return pl.concat([_frame(chain) for chain in found]).sort("row_0").get_columns()
 
 
+def best_anchors(part: pl.DataFrame, is_anchor: pl.Series, funnel: Funnel) -> pl.Series | None:
+    """Of each unit the anchor of its deepest chain, the latest of them, in one walk over all rows.
+
+    Row by row, and step by step, the walk remembers the latest anchor from which the step has been reached: no earlier
+    one can go further. None where that does not serve: step windows, an exclude, several periods, an event that
+    matches several steps, ties that are not simply "either".
+    """
+    steps = part["steps"]
+    serves = funnel.order == "ordered" and funnel.ties == "either" and funnel.either_within_us <= 0
+    if not serves or funnel.step_window_us or funnel.exclude or part.is_empty():
+        return None
+    if (steps & (steps - 1)).max() or part["period_start"].min() != part["period_start"].max():
+        return None
+    rows = _in_step_order(part.select("key", "steps", is_anchor=is_anchor))
+    key, limit = rows["key"], window_us(funnel)
+    first = rows_where(part.select((pl.col("unit_id") != pl.col("unit_id").shift()).fill_null(True)).to_series())
+    last = pl.concat([first.slice(1), pl.Series([part.height], dtype=ROW)]) - 1
+    begin, found = key.gather(first), []
+    frame = rows.select("key", "steps", since=pl.when("is_anchor").then("key").forward_fill())
+    for step in range(len(funnel.steps)):
+        if step:
+            is_reached = ((pl.col("steps") & (1 << step)) != 0) & (pl.col("key") - pl.col("since") <= limit)
+            frame = frame.with_columns(since=pl.when(is_reached).then("since").forward_fill())
+        since = frame["since"].gather(last)
+        found.append(pl.select(pl.when(since >= begin).then(since)).to_series())
+    best = pl.select(pl.coalesce(found[::-1])).to_series().drop_nulls()
+    anchors = rows_where(is_anchor)
+    return anchors.gather(part["key"].gather(anchors).search_sorted(best, "right") - 1)
+
+
+def _in_step_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """Events of one moment in the order of the steps that they match, since ties count in either order."""
+    is_tie = rows.select((pl.col("key") == pl.col("key").shift()).fill_null(False)).to_series()
+    if not (is_tie & (rows["steps"] < rows["steps"].shift())).any():
+        return rows
+    tied = rows_where(is_tie | is_tie.shift(-1, fill_value=False))
+    order = pl.int_range(rows.height, dtype=ROW, eager=True)
+    return rows[order.scatter(tied, tied.gather(rows[tied].select(pl.arg_sort_by("key", "steps")).to_series()))]
+
+
 def _frame(chain: Chain) -> pl.DataFrame:
     return pl.DataFrame({f"row_{step}": rows.cast(ROW) for step, rows in enumerate(chain)})
 

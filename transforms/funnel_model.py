@@ -152,9 +152,12 @@ def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
         condition, bound = matches(Step(event=exclude.event), f"exclude_{number}")
         excludes.append(condition)
         values |= bound
-    breakdown = "cast(null as varchar)"
+    # What the funnel does not ask for is not sorted along, but added afterwards.
+    asked, added = "", [pl.lit(0, pl.UInt32).alias("excludes"), pl.lit(None, pl.String).alias("breakdown")]
+    if excludes:
+        asked, added = f", cast({_mask(excludes)} as uinteger) as excludes", added[1:]
     if funnel.breakdown:
-        breakdown = column(funnel.breakdown)
+        asked, added = f"{asked}, {column(funnel.breakdown)} as breakdown", added[:-1]
         values["breakdown_path"] = property_path(funnel.breakdown)
     if funnel.order == "strict":
         ignored, bound = _ignored(funnel)
@@ -182,9 +185,8 @@ def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
             epoch_us(p.event_at) as at,
             {period} as period_start,
             cast({_mask(steps)} as uinteger) as steps,
-            cast({_mask(excludes)} as uinteger) as excludes,
-            {breakdown} as breakdown,
             p.session_no
+            {asked}
         from core.placements as p
         inner join core.events as e on p.event_no = e.event_no
         left join core.sessions as s on p.session_no = s.session_no
@@ -192,7 +194,7 @@ def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
         order by unit_id, p.event_at, e.seq nulls last, e.event_id, e.source, e.event_no
         """,
         values,
-    )
+    ).with_columns(added)
 
 
 def _ignored(funnel: Funnel) -> tuple[str, dict[str, Any]]:

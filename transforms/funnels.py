@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import polars as pl
 
-from transforms.chains import ROW, Chain, find_chains, has_step, step_windows, window_us
+from transforms.chains import ROW, Chain, best_anchors, find_chains, has_step, step_windows, window_us
 from transforms.definitions import Funnel
-from transforms.timeline import lay_out, rows_where
+from transforms.timeline import in_slices, lay_out, rows_where
 
 SESSION_REACH_US = 24 * 3600 * 1_000_000 + 1_800_000_000
 ATTEMPTS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -41,16 +43,20 @@ def attempts(events: pl.DataFrame, funnel: Funnel, *, horizon_us: int, carry: tu
     `carry`, a further column of `events`, first_<name> and last_<name> are its values at the first and the last step.
     """
     reach = window_us(funnel) + max(funnel.either_within_us, 0) + 2
-    found = [_attempts_of_part(part, funnel, horizon_us, carry) for part in lay_out(events, margin_us=reach)]
+
+    def walk(some: pl.DataFrame) -> list[pl.DataFrame]:
+        return [_attempts_of_part(part, funnel, horizon_us, carry) for part in lay_out(some, margin_us=reach)]
+
     carried = {f"{end}_{name}": events.schema[name] for name in carry for end in ("first", "last")}
-    return pl.concat(found) if found else pl.DataFrame(schema={**ATTEMPTS, **carried})
+    found = chain.from_iterable(in_slices(events, "unit_id", walk))
+    return pl.concat([pl.DataFrame(schema={**ATTEMPTS, **carried}), *found])
 
 
 def _attempts_of_part(part: pl.DataFrame, funnel: Funnel, horizon_us: int, carry: tuple[str, ...]) -> pl.DataFrame:
     anchors = _anchors(part, funnel)
-    chain = find_chains(part, anchors, funnel)
     count = len(funnel.steps)
-    tried = pl.DataFrame({f"row_{step}": rows.cast(ROW) for step, rows in enumerate(chain)}).with_columns(
+    chains = find_chains(part, anchors, funnel)
+    tried = pl.DataFrame({f"row_{step}": rows.cast(ROW) for step, rows in enumerate(chains)}).with_columns(
         unit_id=part["unit_id"].gather(anchors),
         period_start=part["period_start"].gather(anchors),
         depth=pl.sum_horizontal(pl.col(f"row_{step}").is_not_null() for step in range(count)).cast(pl.UInt8),
@@ -84,7 +90,12 @@ def _attempts_of_part(part: pl.DataFrame, funnel: Funnel, horizon_us: int, carry
 def _anchors(part: pl.DataFrame, funnel: Funnel) -> pl.Series:
     """Rows where an attempt may begin: the first of each period, or all where a later one may count."""
     is_anchor = part["steps"] != 0 if funnel.order == "any" else has_step(part, 0)
-    anchors = rows_where(is_anchor & part["period_start"].is_not_null())
+    is_anchor = is_anchor & part["period_start"].is_not_null()
+    if funnel.counting == "uniques" and funnel.reentry == "optimized":
+        best = best_anchors(part, is_anchor, funnel)
+        if best is not None:
+            return best
+    anchors = rows_where(is_anchor)
     if funnel.counting == "totals" or funnel.reentry == "optimized":
         return anchors
     return anchors.filter(_is_first_of_period(part.select("unit_id", "period_start")[anchors]))

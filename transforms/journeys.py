@@ -9,15 +9,15 @@ from typing import NamedTuple
 import polars as pl
 
 from transforms.definitions import Journey, PageRule
-from transforms.timeline import lay_out, rows_where
+from transforms.timeline import in_slices, lay_out, rows_where
 
 EXIT, MORE = "(exit)", "(more)"
 EDGES: dict[str, pl.DataType | type[pl.DataType]] = {
     "unit_id": pl.Int64,
     "date": pl.Date,
     "step_no": pl.Int16,
-    "from_node": pl.String,
-    "to_node": pl.String,
+    "from_node": pl.Categorical,
+    "to_node": pl.Categorical,
     "seconds": pl.Float64,
 }
 PATHS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -59,16 +59,27 @@ def walk(nodes: pl.DataFrame, journey: Journey) -> Walked:
     """The path of every unit and its edges.
 
     `nodes`, sorted by (unit_id, at, the rest of the total order): unit_id Int64 (session; person for scope =
-    person), date Date (of the session's start; scope = person: of the row), at Int64 µs, node String
-    (cleaned), is_start, is_end Boolean, converted_at Int64 µs (a key event of the unit at or after the row:
+    person), date Date (of the session's start; scope = person: of the row), at Int64 µs, node String or
+    Categorical (cleaned), is_start, is_end Boolean, converted_at Int64 µs (a key event of the unit at or after the row:
     the next one, or for sessions the last; null: none), is_open Boolean (the visit may go on; scope = person:
     at + window > H).
 
     Out: edges (columns EDGES; step_no from 1; seconds between the first times of both nodes, null to (exit)
     and (more)) and paths (columns PATHS; unit_id and date name a path).
     """
-    nodes = _wanted(nodes, journey).rechunk()
+    # Numbers in place of texts, so that comparing and copying is cheap.
+    nodes = nodes.with_columns(pl.col("node").cast(pl.Categorical))
+    found = in_slices(_wanted(nodes, journey), "unit_id", lambda some: _walk_slice(some, journey))
+    return Walked(
+        pl.concat(walked.edges for walked in found),
+        pl.concat(walked.paths for walked in found),
+        sum(walked.left_out_n for walked in found),
+    )
+
+
+def _walk_slice(nodes: pl.DataFrame, journey: Journey) -> Walked:
     nothing = Walked(pl.DataFrame(schema=EDGES), pl.DataFrame(schema=PATHS), 0)
+    nodes = nodes.rechunk()
     if nodes.is_empty():
         return nothing
     if journey.scope == "person":
@@ -94,11 +105,11 @@ def _wanted(nodes: pl.DataFrame, journey: Journey) -> pl.DataFrame:
     include, exclude = [_glob(one) for one in journey.include], [_glob(one) for one in journey.exclude]
     wanted = [
         name
-        for name in nodes["node"].unique().to_list()
+        for name in nodes["node"].unique().cast(pl.String).to_list()
         if (not include or any(glob.fullmatch(name) for glob in include))
         and not any(glob.fullmatch(name) for glob in exclude)
     ]
-    return nodes.filter(pl.col("node").is_in(wanted))
+    return nodes.filter(pl.col("node").is_in(pl.Series(wanted, dtype=pl.Categorical)))
 
 
 def _ways_of_persons(nodes: pl.DataFrame, journey: Journey) -> tuple[pl.DataFrame, int]:
@@ -153,12 +164,15 @@ def _collapse(rows: pl.DataFrame) -> pl.DataFrame:
     ).to_series()
     begin = rows_where(is_first)
     stop = pl.concat([begin.slice(1), pl.Series([rows.height], dtype=pl.UInt32)])
-    flags = []
+    flags: list[pl.Series | pl.Expr] = []
     for name in ("is_start", "is_end"):
         marked = rows_where(rows[name])
+        if marked.is_empty():
+            flags.append(pl.lit(False).alias(name))
+            continue
         ahead = pl.concat([marked, pl.Series([rows.height], dtype=pl.UInt32)])
         flags.append((ahead.gather(marked.search_sorted(begin, "left")) < stop).alias(name))
-    return rows.filter(is_first).with_columns(flags)
+    return rows[begin].with_columns(flags)
 
 
 def _cut(rows: pl.DataFrame, journey: Journey) -> tuple[pl.DataFrame, int]:
@@ -194,7 +208,10 @@ def _cut(rows: pl.DataFrame, journey: Journey) -> tuple[pl.DataFrame, int]:
         "date",
         "begin",
         "stop",
-        last=pl.when("is_cut").then(pl.lit(MORE)).when(~is_ended & ~pl.col("is_open")).then(pl.lit(EXIT)),
+        last=pl.when("is_cut")
+        .then(pl.lit(MORE, pl.Categorical))
+        .when(~is_ended & ~pl.col("is_open"))
+        .then(pl.lit(EXIT, pl.Categorical)),
         is_converted=(
             (pl.col("converted_at") >= pl.col("at"))
             & (pl.col("until").is_null() | (pl.col("converted_at") <= pl.col("until")))
@@ -229,7 +246,9 @@ def _edges(steps: pl.DataFrame) -> pl.DataFrame:
 def _paths(ways: pl.DataFrame, nodes: pl.Series, longest: int) -> pl.DataFrame:
     begin, stop = ways["begin"], ways["stop"]
     columns = [
-        nodes.gather(pl.select(pl.when(begin + place < stop).then(begin + place)).to_series()).alias(str(place))
+        nodes.gather(pl.select(pl.when(begin + place < stop).then(begin + place)).to_series())
+        .cast(pl.String)
+        .alias(str(place))
         for place in range(min(longest, int(ways.select((pl.col("stop") - pl.col("begin")).max()).item())))
     ]
     path = pl.select(pl.concat_str(columns, separator=" > ", ignore_nulls=True)).to_series()

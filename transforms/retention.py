@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from transforms.definitions import DAY_US, Retention
-from transforms.timeline import lay_out
+from transforms.timeline import in_slices, lay_out
 
 ENTRIES: dict[str, pl.DataType | type[pl.DataType]] = {
     "person_id": pl.Int64,
@@ -29,6 +29,7 @@ CELLS: dict[str, pl.DataType | type[pl.DataType]] = {
     "final_at": pl.Datetime("us"),
     "is_censored": pl.Boolean,
 }
+OWNER = ("person_id", "cohort_start", "cohort_no", "entry_at", "breakdown_value")
 MEMBER = -1  # period_no of the row that only says that the person belongs to the cohort
 DAYS = {"day": 1, "week": 7, "month": 30}  # of a rolling period
 
@@ -38,32 +39,117 @@ def last_index(retention: Retention) -> int:
     return max(last for _, last in retention.brackets) if retention.mode == "brackets" else retention.intervals
 
 
+def facts_query(lines: str, retention: Retention) -> str:
+    """SQL for what `entries` walks, from a query of the events that start or return, `lines`.
+
+    Its columns: person_id, at (µs), period_no_abs (the local period's number, consecutive), period_start, is_start,
+    is_return, value, breakdown, and the rest of the total order: seq, event_id, source, event_no. For first_ever a
+    person's whole history. Where every event that starts also returns and no breakdown is asked for, is_start,
+    is_return, breakdown and the rest of the order are not read.
+    """
+    order = '"at", seq nulls last, event_id, source, event_no'
+    if retention.clock == "rolling_24h":
+        return f"select * from ({lines}) as lines order by person_id, {order}"
+    # On the calendar a period of a person is one fact, whatever its number of events.
+    if retention.start == retention.returns and not retention.breakdown:
+        value = "cast(count(*) as double)" if retention.value == "count" else "sum(value)"
+        return f"""
+            select
+                person_id, period_no_abs, min(period_start) as period_start, min("at") as entry_at,
+                count(*) as occurrence_n, {value} as value
+            from ({lines}) as lines
+            group by person_id, period_no_abs
+            order by person_id, period_no_abs
+        """
+    value = "1.0" if retention.value == "count" else "value"
+    return f"""
+        with told as (
+            select
+                *,
+                bool_or(is_start) over (
+                    partition by person_id, period_no_abs order by {order}
+                    rows between unbounded preceding and current row
+                ) as is_after
+            from ({lines}) as lines
+        )
+
+        select
+            person_id, period_no_abs, min(period_start) as period_start, min("at") filter (where is_start) as entry_at,
+            count(*) filter (where is_return) as occurrence_n, sum({value}) filter (where is_return) as value,
+            count(*) filter (where is_return and is_after) as after_n,
+            sum({value}) filter (where is_return and is_after) as after_value,
+            first(breakdown order by {order}) filter (where is_start) as breakdown
+        from told
+        group by person_id, period_no_abs
+        order by person_id, period_no_abs
+    """
+
+
 def entries(facts: pl.DataFrame, retention: Retention) -> pl.DataFrame:
     """One row per member of a cohort and period with returns, and one row per member with period_no -1.
 
-    `facts`, sorted by (person_id, at, the rest of the total order): person_id Int64 (who counts at all: no
-    `daily` ids for first_ever), at Int64 µs, period_no_abs Int64 (the local period's number, consecutive),
-    period_start Date, is_start, is_return Boolean, value Float64, breakdown String. For first_ever a person's
-    whole history.
+    `facts` is what `facts_query` selects (of all persons who count: no `daily` ids for first_ever).
 
     Out, columns ENTRIES, sorted by person, cohort and period_no: entry_at µs; period_no 0 to K is the index
     of the period after entry, whatever the mode (cells add them up); occurrence_n return events in it, none
     before the entry event, which itself counts if it matches; value their sum, or their number for value =
     count.
     """
-    is_rolling = retention.clock == "rolling_24h"
-    length = DAYS[retention.period] * DAY_US if is_rolling else 1
-    span = length * (last_index(retention) + 1)
-    # On the calendar the ticks of the time axis are the periods themselves.
-    ticks = facts.rename({"person_id": "unit_id", "at": "event_at"}).with_columns(
-        at=pl.col("event_at") if is_rolling else pl.col("period_no_abs"),
-        value=pl.lit(1.0) if retention.value == "count" else pl.col("value"),
+    find = _rolling if retention.clock == "rolling_24h" else _calendar
+    found = in_slices(facts, "person_id", lambda some: find(some, retention))
+    return pl.concat([pl.DataFrame(schema=ENTRIES), *found])
+
+
+def _calendar(facts: pl.DataFrame, retention: Retention) -> pl.DataFrame:
+    if "after_n" not in facts.columns:
+        facts = facts.with_columns(after_n="occurrence_n", after_value="value")
+    facts = facts.with_columns(pl.col("value", "after_value").fill_null(0.0)).with_row_index("row")
+    members = facts.filter(pl.col("entry_at").is_not_null())
+    if retention.entry == "first_ever":
+        members = members.filter(pl.col("person_id").is_first_distinct())
+    members = members.select(
+        "row",
+        "person_id",
+        "entry_at",
+        cohort_start="period_start",
+        cohort_no="period_no_abs",
+        breakdown_value=_breakdown_value(retention),
     )
-    found = [_entries_of_part(part, retention, length, span) for part in lay_out(ticks, margin_us=span)]
-    return pl.concat(found) if found else pl.DataFrame(schema=ENTRIES)
+    # A person's facts stand together, one a period, so the period k after entry is at most k rows further.
+    found = [members.select(*OWNER, period_no=pl.lit(MEMBER, pl.Int16), occurrence_n=pl.lit(0, pl.Int64), value=0.0)]
+    for ahead in range(last_index(retention) + 1):
+        row = members["row"] + ahead
+        members = members.filter(row < facts.height)
+        met = facts.select("person_id", "period_no_abs", "occurrence_n", "value", "after_n", "after_value")[
+            members["row"] + ahead
+        ].select(pl.all().name.prefix("met_"))
+        n, value = ("met_after_n", "met_after_value") if not ahead else ("met_occurrence_n", "met_value")
+        after = pl.col("met_period_no_abs") - pl.col("cohort_no")
+        found.append(
+            pl.concat([members, met], how="horizontal")
+            .filter(
+                (pl.col("met_person_id") == pl.col("person_id")) & (after <= last_index(retention)) & (pl.col(n) > 0)
+            )
+            .select(*OWNER, period_no=after.cast(pl.Int16), occurrence_n=n, value=value)
+        )
+    return pl.concat(found).sort("person_id", "cohort_no", "period_no").select(list(ENTRIES))
 
 
-def _entries_of_part(part: pl.DataFrame, retention: Retention, length: int, span: int) -> pl.DataFrame:
+def _breakdown_value(retention: Retention) -> pl.Expr:
+    return pl.col("breakdown").fill_null("(none)") if retention.breakdown else pl.lit("(all)")
+
+
+def _rolling(facts: pl.DataFrame, retention: Retention) -> pl.DataFrame:
+    length = DAYS[retention.period] * DAY_US
+    span = length * (last_index(retention) + 1)
+    ticks = facts.rename({"person_id": "unit_id"}).with_columns(
+        value=pl.lit(1.0) if retention.value == "count" else pl.col("value")
+    )
+    found = [_rolling_part(part, retention, length, span) for part in lay_out(ticks, margin_us=span)]
+    return pl.concat([pl.DataFrame(schema=ENTRIES), *found])
+
+
+def _rolling_part(part: pl.DataFrame, retention: Retention, length: int, span: int) -> pl.DataFrame:
     part = part.with_row_index("row")
     is_new = pl.col("unit_id") != pl.col("unit_id").shift()
     if retention.entry == "recurring":
@@ -77,8 +163,8 @@ def _entries_of_part(part: pl.DataFrame, retention: Retention, length: int, span
             person_id="unit_id",
             cohort_start="period_start",
             cohort_no="period_no_abs",
-            entry_at="event_at",
-            breakdown_value=pl.col("breakdown").fill_null("(none)") if retention.breakdown else pl.lit("(all)"),
+            entry_at="at",
+            breakdown_value=_breakdown_value(retention),
         )
     )
     returns = part.filter(pl.col("is_return")).select("row", "key", "value")

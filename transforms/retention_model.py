@@ -9,7 +9,7 @@ import polars as pl
 from transforms.definitions import Retention
 from transforms.periods import START, first_date
 from transforms.retention import CELLS as CELL_COLUMNS
-from transforms.retention import cells, entries
+from transforms.retention import cells, entries, facts_query
 from transforms.run import Run
 from transforms.steps import column, matches, property_path
 
@@ -61,8 +61,7 @@ def _facts(run: Run, retention: Retention) -> pl.DataFrame:
         breakdown = column(retention.breakdown)
         values["breakdown_path"] = property_path(retention.breakdown)
     start = START[retention.period].format(date="p.date")
-    return run.warehouse.frame(
-        f"""
+    lines = f"""
         select
             p.person_id,
             epoch_us(p.event_at) as at,
@@ -71,17 +70,16 @@ def _facts(run: Run, retention: Retention) -> pl.DataFrame:
             coalesce({is_start}, false) as is_start,
             coalesce({is_return}, false) as is_return,
             cast({value} as double) as value,
-            {breakdown} as breakdown
+            {breakdown} as breakdown,
+            e.seq, e.event_id, e.source, e.event_no
         from core.placements as p
         inner join core.events as e on p.event_no = e.event_no
         left join core.sessions as s on p.session_no = s.session_no
         where
             p.person_id in (select key from touched_persons) and not p.is_bot and not p.is_daily
             and (({is_start}) or ({is_return}))
-        order by p.person_id, p.event_at, e.seq nulls last, e.event_id, e.source, e.event_no
-        """,
-        values,
-    )
+    """
+    return run.warehouse.frame(facts_query(lines, retention), values)
 
 
 def _fill_cells(run: Run, retention: Retention) -> int:

@@ -7,6 +7,10 @@ from collections.abc import Iterator
 import polars as pl
 
 from transforms.definitions import DAY_US, Sessions
+from transforms.timeline import rows_where
+
+RULES = ("gap", "cap", "midnight", "client_id", "campaign", "user_change", "manual")
+RULE = pl.Enum(RULES)
 
 
 def cut(events: pl.DataFrame, rules: Sessions) -> pl.DataFrame:
@@ -16,7 +20,7 @@ def cut(events: pl.DataFrame, rules: Sessions) -> pl.DataFrame:
     is_bearing Boolean, and what the rules that are on read: date (local), session_hint, campaign_key (any type; what
     a page's campaign is told apart by), is_page, user (the customer that the event names), is_manual (asks for a new
     session). Returns the same rows in the same order with session_no Int64 (event_no of the session's first event;
-    null: in no session) and start_rule String (the first of the rules below that cut there; set on bearing events).
+    null: in no session) and start_rule (Enum RULES: the first of the rules below that cut where the session begins).
 
     gap: a bearing event more than `gap_us` after the one before begins a new run. cap: a run longer than `cap_us` is
     cut at every 00:00 UTC inside it. The others, in this order, look at bearing events only, and back no further than
@@ -25,57 +29,57 @@ def cut(events: pl.DataFrame, rules: Sessions) -> pl.DataFrame:
     user_change (another customer than the last one), manual. An event that does not bear belongs to the latest session
     whose [start, end + gap] holds it.
     """
-    device, at = pl.col("device_id"), pl.col("at")
-    bearing = events.with_row_index("row").filter("is_bearing")
-    is_run_start = (device != device.shift(1)).fill_null(True) | (at - at.shift(1) > rules.gap_us)
-    runs = bearing.with_columns(is_run_start.alias("is_run_start"))
-    is_run_end = pl.col("is_run_start").shift(-1, fill_value=True)
-    runs = runs.with_columns(
-        pl.when("is_run_start").then("at").forward_fill().alias("run_start"),
-        pl.when(is_run_end).then("at").backward_fill().alias("run_end"),
-    )
-    is_long = pl.col("run_end") - pl.col("run_start") > rules.cap_us
-    is_midnight = is_long & (at // DAY_US != at.shift(1) // DAY_US)
-    runs = runs.with_columns(
-        pl.when("is_run_start").then(pl.lit("gap")).when(is_midnight).then(pl.lit("cap")).alias("start_rule")
-    )
-    for name, is_cut in _further(rules):
-        piece = pl.col("start_rule").is_not_null().cum_sum().alias("piece")
-        runs = runs.with_columns(piece).with_columns(
-            pl.coalesce("start_rule", pl.when(is_cut).then(pl.lit(name))).alias("start_rule")
-        )
-    is_start = pl.col("start_rule").is_not_null()
-    cuts = runs.select(
-        "row",
-        pl.when(is_start).then("event_no").forward_fill().alias("session_no"),
-        pl.col("start_rule").forward_fill(),
-        at.alias("bearing_at"),
-        device.alias("bearing_device"),
-    )
-    placed = events.with_row_index("row").join(cuts, on="row", how="left", maintain_order="left")
-    if len(cuts) == len(placed):
-        return placed.select(*events.columns, "session_no", "start_rule")
+    is_bearing = events["is_bearing"]
+    bearing = events if is_bearing.all() else events.filter(is_bearing)
+    cuts = _cut_bearing(bearing, rules)
+    if bearing.height == events.height:
+        return events.with_columns(cuts)
     # Tied events: one that does not bear may stand before the first bearing one of its own moment, so what it follows
     # is read at the last row of the moment.
+    device, at = pl.col("device_id"), pl.col("at")
     is_moment_end = ((device != device.shift(-1)) | (at != at.shift(-1))).fill_null(True)
-    placed = placed.with_columns(
-        pl.col("session_no", "start_rule", "bearing_at", "bearing_device").forward_fill().name.prefix("last_")
-    ).with_columns(
-        pl.when(is_moment_end)
-        .then(pl.col("last_session_no", "last_start_rule", "last_bearing_at", "last_bearing_device"))
-        .backward_fill()
-    )
-    # Where nothing came before, the fill brings what comes later: it does not count.
-    since = at - pl.col("last_bearing_at")
-    follows = (pl.col("last_bearing_device") == device) & since.is_between(0, rules.gap_us)
-    return placed.select(
-        *events.columns,
-        pl.coalesce("session_no", pl.when(follows).then("last_session_no")).alias("session_no"),
-        pl.coalesce("start_rule", pl.when(follows).then("last_start_rule")).alias("start_rule"),
-    )
+    places = events.select(
+        own=pl.when("is_bearing").then(is_bearing.cum_sum() - 1),
+        last=pl.when(is_moment_end).then(is_bearing.cum_sum()).backward_fill(),
+    ).select("own", last=pl.when(pl.col("last") > 0).then(pl.col("last") - 1))
+    # Where nothing came before, the last one is another device's: it does not count.
+    since = events["at"] - bearing["at"].gather(places["last"])
+    follows = (bearing["device_id"].gather(places["last"]) == events["device_id"]) & since.is_between(0, rules.gap_us)
+    place = places.select(pl.coalesce("own", pl.when(follows).then("last"))).to_series()
+    return events.with_columns(column.gather(place) for column in cuts)
 
 
-def _further(rules: Sessions) -> Iterator[tuple[str, pl.Expr]]:
+def _cut_bearing(bearing: pl.DataFrame, rules: Sessions) -> list[pl.Series]:
+    """session_no and start_rule of events all of which bear sessions."""
+    device, at = pl.col("device_id"), pl.col("at")
+    is_run_start = bearing.select(
+        ((device != device.shift()) | (at - at.shift() > rules.gap_us)).fill_null(True).alias("is_run_start")
+    ).to_series()
+    begin, end = rows_where(is_run_start), rows_where(is_run_start.shift(-1, fill_value=True))
+    is_long = bearing["at"].gather(end) - bearing["at"].gather(begin) > rules.cap_us
+    further = list(_further(rules, bearing))
+    if not further and not is_long.any():
+        session_no = bearing["event_no"].gather(begin).gather(is_run_start.cum_sum() - 1)
+        return [
+            session_no.alias("session_no"),
+            pl.repeat(RULES[0], bearing.height, dtype=RULE, eager=True).alias("start_rule"),
+        ]
+    is_midnight = is_long.gather(is_run_start.cum_sum() - 1) & (at // DAY_US != at.shift() // DAY_US)
+    runs = bearing.with_columns(
+        start_rule=pl.when(is_run_start).then(pl.lit("gap", RULE)).when(is_midnight).then(pl.lit("cap", RULE))
+    )
+    for name, is_cut in further:
+        piece = pl.col("start_rule").is_not_null().cum_sum().alias("piece")
+        runs = runs.with_columns(piece).with_columns(
+            start_rule=pl.coalesce("start_rule", pl.when(is_cut).then(pl.lit(name, RULE)))
+        )
+    is_start = pl.col("start_rule").is_not_null()
+    return runs.select(
+        session_no=pl.when(is_start).then("event_no").forward_fill(), start_rule=pl.col("start_rule").forward_fill()
+    ).get_columns()
+
+
+def _further(rules: Sessions, bearing: pl.DataFrame) -> Iterator[tuple[str, pl.Expr]]:
     """The rules after gap and cap that are on: name, and whether it cuts at a bearing event of a `piece`."""
     if rules.cut_at_midnight:
         yield "midnight", pl.col("date") != pl.col("date").shift(1)
@@ -87,7 +91,7 @@ def _further(rules: Sessions) -> Iterator[tuple[str, pl.Expr]]:
         yield "campaign", _is_another(campaign) | (is_first & _came_before(pl.col("is_page")))
     if rules.cut_on_user_change:
         yield "user_change", _is_another("user")
-    if rules.cut_on_events:
+    if rules.cut_on_events and bearing["is_manual"].any():
         yield "manual", pl.col("is_manual")
 
 

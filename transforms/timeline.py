@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import polars as pl
 
 _ROOM = float(2**61)
+_WORTH_A_THREAD = 250_000  # rows
+
+Result = TypeVar("Result")
+
+
+def in_slices(frame: pl.DataFrame, unit: str, work: Callable[[pl.DataFrame], Result]) -> list[Result]:
+    """What `work` makes of slices with whole units, side by side on the cores that Polars may use.
+
+    `frame` is sorted by the column `unit`. Most of what a walk does goes along one column on one core.
+    """
+    count = min(pl.thread_pool_size(), frame.height // _WORTH_A_THREAD)
+    if count < 2:
+        return [work(frame)]
+    units = frame[unit]
+    ends = [int(units.search_sorted(units[frame.height * number // count], "left")) for number in range(1, count)]
+    bounds = zip([0, *ends], [*ends, frame.height], strict=True)
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(work, [frame.slice(begin, end - begin) for begin, end in bounds]))
 
 
 def lay_out(frame: pl.DataFrame, *, margin_us: int) -> Iterator[pl.DataFrame]:

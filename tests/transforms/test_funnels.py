@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise, permutations, product
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transforms import timeline
 from transforms.chains import window_us
 from transforms.definitions import DAY_US, MINUTE_US, Exclude, Funnel, Step
 from transforms.funnels import ATTEMPTS, attempts, complete_after_us
@@ -283,6 +285,27 @@ def test_default_funnel_equals_search_over_all_chains(data: st.DataObject) -> No
 def test_ordered_funnel_equals_search_over_all_chains(data: st.DataObject) -> None:
     funnel, several = data.draw(funnels("ordered"))
     check(funnel, data.draw(histories(step_n=len(funnel.steps), several=several)), data.draw(st.integers(0, 60)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_the_best_start_of_all_time_equals_search_over_all_chains(data: st.DataObject) -> None:
+    steps = tuple(Step(event=str(step)) for step in range(data.draw(st.integers(2, 4))))
+    funnel = Funnel("f", steps, window_us=data.draw(st.integers(0, 25)), entry_period="all", reentry="optimized")
+    events = data.draw(histories(step_n=len(steps), several=False, longest=14))
+    ever = [event._replace(period=FIRST if data.draw(st.integers(0, 5)) else None) for event in events]
+    check(funnel, ever, data.draw(st.integers(0, 60)))
+
+
+def test_slices_on_several_cores_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = random.Random(6)
+    told = [(draw.randrange(40), draw.randrange(60), 1 << draw.randrange(3)) for _ in range(2000)]
+    events = frame([Event(unit, at, steps, 0, None, FIRST) for unit, at, steps in sorted(told)])
+    funnel = Funnel("f", tuple(Step(event=s) for s in "abc"), window_us=9, counting="totals")
+    whole = attempts(events, funnel, horizon_us=60)
+    monkeypatch.setattr(timeline, "_WORTH_A_THREAD", 300)
+    monkeypatch.setattr(pl, "thread_pool_size", lambda: 4)
+    assert attempts(events, funnel, horizon_us=60).equals(whole)
 
 
 @settings(max_examples=120, deadline=None)
