@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -214,6 +214,11 @@ class Kafka(Part):
             port = each.rpartition(":")[2]
             if ":" not in each or not port.isdigit() or not 0 < int(port) < 65536:
                 raise ValueError(f'"bootstrap" must hold addresses such as "127.0.0.1:9092", not "{each}"')
+            if self.security.protocol.endswith("PLAINTEXT") and not _is_here(each.rpartition(":")[0]):
+                raise ValueError(
+                    f'"{each}" is another machine, and protocol "{self.security.protocol}" would send events there for '
+                    'all to read: set protocol under [kafka.security] to "SSL" or "SASL_SSL"'
+                )
         return self
 
     def client(self, home: Path) -> dict[str, Any]:
@@ -231,6 +236,14 @@ class Kafka(Part):
             "sasl_plain_password": _password(home, given),
             **{f"ssl_{key}": path for key, path in files.items()},
         }
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host's name or address is that of this machine to itself."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _file(home: Path, key: str, name: str | None) -> str | None:

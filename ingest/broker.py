@@ -105,7 +105,6 @@ def check(client: Mapping[str, Any], name: str) -> str:
     """What Kafka says of itself and the topic, in one sentence. Raises BrokerError with what is wrong."""
     with _asking(client, 5) as admin:
         version = tuple(admin._manager.broker_version)
-        refuse_old(version)
         topic = _look(admin, name)
         broker_n = len(admin.describe_cluster()["brokers"])
     if topic is None:
@@ -126,6 +125,7 @@ def refuse_old(version: tuple[int, ...]) -> None:
 def _asking(client: Mapping[str, Any], wait_s: float) -> Iterator[Any]:
     admin = reach(KafkaAdminClient, client, wait_s=wait_s, request_timeout_ms=int(wait_s * 1000))
     with closing(admin), _overheard():
+        refuse_old(tuple(admin._manager.broker_version))
         try:
             yield admin
         except KafkaError as error:

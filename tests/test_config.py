@@ -340,9 +340,9 @@ def test_kafka_clients_get_what_the_settings_say(tmp_path: Path) -> None:
         "ssl_keyfile": None,
     }
     assert "s3cret" not in repr(made)
-    plain = config.read(SOURCE, {"FOOTFALL_KAFKA__BOOTSTRAP": "c:1, d:2"})
+    plain = config.read(SOURCE, {"FOOTFALL_KAFKA__BOOTSTRAP": "localhost:1, [::1]:2, 127.0.0.2:3"})
     assert plain.kafka
-    assert plain.kafka.client(tmp_path)["bootstrap_servers"] == ["c:1", "d:2"]
+    assert plain.kafka.client(tmp_path)["bootstrap_servers"] == ["localhost:1", "[::1]:2", "127.0.0.2:3"]
 
 
 def test_a_password_file_must_be_for_its_owner_alone(tmp_path: Path) -> None:
@@ -362,6 +362,8 @@ def test_a_password_file_must_be_for_its_owner_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
+        (KAFKA, '"a:9092" is another machine, and protocol "PLAINTEXT" would send events there for all to read'),
+        (SASL.replace("SASL_SSL", "SASL_PLAINTEXT") + 'password = "a"', 'to "SSL" or "SASL_SSL"'),
         (KAFKA + "topic = 'a b'", "must be letters, digits, dots, dashes or underscores, 249 at most"),
         (SOURCE + '[kafka]\nbootstrap = "localhost"', '"bootstrap" must hold addresses such as "127.0.0.1:9092"'),
         (SOURCE + "[kafka]\nbootstrap = []", "must have at least 1"),

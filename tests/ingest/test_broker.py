@@ -69,6 +69,13 @@ def test_a_check_says_what_is_there_and_what_is_missing(broker: Broker) -> None:
         check(given, "nobody-made-this")
 
 
+def test_whoever_asks_an_old_kafka_is_told(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.broker.OLDEST", (99, 0))
+    for ask in (find_topic, check):
+        with pytest.raises(BrokerError, match=r"footfall needs 99\.0 or later\. Upgrade them\."):
+            ask(client(broker.port), "any")
+
+
 def test_an_old_kafka_is_refused() -> None:
     refuse_old((4, 3))
     with pytest.raises(BrokerError, match=r"The brokers are Kafka 1\.1; footfall needs 2\.1 or later\. Upgrade them\."):
