@@ -1,4 +1,4 @@
-"""One Airflow of its own, for trying and for the tests: `airflow standalone` in a folder, on free ports."""
+"""One Airflow of its own, for trying and for the tests: what `airflow standalone` runs, in a folder, on free ports."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+from ingest.collector import end_with_parent
 from stack.ports import free_ports
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = Path(sys.executable).with_name("airflow")
 USER, PASSWORD = "admin", "footfall"
 ENDED = {"success", "failed"}
+PARTS = ("scheduler", "dag-processor", "triggerer", "api-server")
 
 
 class AirflowError(Exception):
@@ -32,7 +34,8 @@ class Airflow:
     """An Airflow whose database, logs and output live in `folder`; it stands still until `start`.
 
     It runs the DAGs of this repository on `home`, by itself only where `is_scheduled`. `port` of 127.0.0.1 is a free
-    one unless given. Ends with all its children on `stop`. Also a context manager.
+    one unless given. Ends with all its children on `stop`, and with the process that started it, however that ends.
+    Also a context manager.
     """
 
     def __init__(
@@ -49,8 +52,9 @@ class Airflow:
         self.port = port or free[0]
         self.url = f"http://127.0.0.1:{self.port}"
         self.said = folder / "airflow.log"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._group = 0
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        # Those that were killed count, too: what they started may live on.
+        self._sessions: set[int] = set()
         self._token = ""
         self._env = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
         self._env |= {
@@ -71,6 +75,8 @@ class Airflow:
             "AIRFLOW__CORE__PARALLELISM": "2",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder.absolute() / "passwords.json"),
+            # On one machine nobody else's tasks are taken for orphans; those of a killed scheduler are found soon.
+            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free[1]),
             "AIRFLOW__TRIGGERER__CAPACITY": "1",
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",  # a busy machine answers late, and tasks would die of it
@@ -81,7 +87,7 @@ class Airflow:
 
     @property
     def is_up(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return bool(self._processes) and all(each.poll() is None for each in self._processes.values())
 
     def start(self, *, wait_s: float = 180) -> None:
         """Start, and return when it is healthy and knows the DAGs. Raises AirflowError with the end of what it said."""
@@ -90,45 +96,56 @@ class Airflow:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "passwords.json").write_text(json.dumps({USER: PASSWORD}), encoding="ascii")
         with self.said.open("ab") as out:
-            self._process = subprocess.Popen(
-                [str(PROGRAM), "standalone"],
-                cwd=self.folder,
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
+            made = subprocess.run(
+                [str(PROGRAM), "db", "migrate"], cwd=self.folder, env=self._env, stdout=out, stderr=out
             )
-        self._group = self._process.pid
         end = time.monotonic() + wait_s
-        while time.monotonic() < end and self.is_up:
-            if self._is_healthy():
-                return
-            time.sleep(0.3)
+        if made.returncode == 0:
+            self.revive()
+            while time.monotonic() < end and self.is_up:
+                if self._is_healthy():
+                    return
+                time.sleep(0.3)
         self.stop()
         raise AirflowError(f"Airflow did not start; what it said stands in {self.said}.")
 
+    def revive(self) -> None:
+        """Start what of it does not run; `airflow standalone` would go on without."""
+        for name in PARTS:
+            if name in self._processes and self._processes[name].poll() is None:
+                continue
+            with self.said.open("ab") as out:
+                self._processes[name] = subprocess.Popen(
+                    [str(PROGRAM), name],
+                    cwd=self.folder,
+                    env=self._env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    start_new_session=True,
+                    preexec_fn=end_with_parent,
+                )
+            self._sessions.add(self._processes[name].pid)
+
     def stop(self) -> None:
         """End it with every process that it started."""
-        if not self._process:
-            return
-        members = _session(self._group)
-        if self.is_up:
-            self._process.terminate()
+        members = self.processes()
         _signal(members, signal.SIGTERM)
         end = time.monotonic() + 5
-        while time.monotonic() < end and (members := _session(self._group) | {each for each in members if _runs(each)}):
-            self._process.poll()
+        while time.monotonic() < end and (members := self.processes() | {each for each in members if _runs(each)}):
+            for each in self._processes.values():
+                each.poll()
             time.sleep(0.1)
         _signal(members, signal.SIGKILL)
-        self._process.wait()
+        for each in self._processes.values():
+            each.wait()
         while any(_runs(each) for each in members):
             time.sleep(0.02)
-        self._process = None
+        self._processes.clear()
 
     def processes(self) -> set[int]:
         """The numbers of all its processes."""
-        return _session(self._group) if self._group else set()
+        return _members(self._sessions) if self._sessions else set()
 
     def trigger(self, dag_id: str, **conf: Any) -> str:
         """Begin a run of a DAG with these parameters; its id."""
@@ -212,8 +229,8 @@ def _json(method: str, url: str, body: Mapping[str, Any] | None = None, token: s
         raise AirflowError(f"Airflow does not answer at {url}: {error.reason}") from None
 
 
-def _session(number: int) -> set[int]:
-    """The processes of a session: those that Airflow started, whatever group they put themselves into."""
+def _members(sessions: set[int]) -> set[int]:
+    """The processes of these sessions: those that Airflow started, whatever group they put themselves into."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -221,7 +238,7 @@ def _session(number: int) -> set[int]:
             state, _, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
         except (OSError, ValueError):
             continue
-        if int(session) == number and state != "Z":
+        if int(session) in sessions and state != "Z":
             found.add(int(folder.name))
     return found
 

@@ -84,6 +84,7 @@ class Part:
     stop: Callable[[], None]
     is_up: Callable[[], bool]
     said: Path
+    revive: Callable[[], None] | None = None  # to start it again, where that is not `start`
     state: str = "waits"
     began: float = 0.0
     deaths: int = 0
@@ -172,6 +173,7 @@ def _parts(home: Path, port: int, airflow_port: int, schedule: str) -> list[Part
             scheduler.stop,
             lambda: scheduler.is_up,
             scheduler.said,
+            scheduler.revive,
         ),
     ]
 
@@ -227,23 +229,21 @@ def _welcome(parts: list[Part], home: Path, schedule: str, console: Console) -> 
 
 
 def _watch(parts: list[Part], console: Console, stop: Flag) -> None:
-    """Until `stop`: a part that died is said and started again, later each time; without Airflow all ends."""
+    """Until `stop`: a part that died is said and started again, later each time."""
     while not stop.wait(0.5):
         for part in parts:
             if part.is_up():
                 continue
             now = time.monotonic()
-            if part.name == "Airflow":
-                raise UpError(f"Airflow has ended, so all ends. What it said stands in {part.said}.")
             if not part.again_at:
                 part.deaths = 1 if now - part.began > STAYED_UP else part.deaths + 1
                 pause = min(LONGEST_PAUSE, 2.0 ** (part.deaths - 1))
                 part.again_at = now + pause
-                console.print(f"The {part.name} has ended; it is started again in {pause:.0f} s.", highlight=False)
+                console.print(f"{part.name} has died and is started again in {pause:.0f} s.", highlight=False)
             elif now >= part.again_at:
                 part.again_at, part.began = 0.0, now
                 try:
-                    part.start()
+                    (part.revive or part.start)()
                 except (UpError, broker.BrokerError) as error:
                     console.print(str(error), highlight=False)
 

@@ -40,6 +40,7 @@ def main(said: Path) -> None:
         text = said.read_bytes()[began:].decode()
         print(json.dumps({**answer, "said": text}), file=answers, flush=True)
     answers.close()
+    os._exit(0)  # Airflow's own way out takes a quarter of a minute
 
 
 main(Path(sys.argv[1]))
