@@ -6,31 +6,25 @@ rule for ids, whatever the window; a reject has no id and goes by its place on t
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from warehouse import Warehouse
 
-# Rows of the batch (event_no > $base) that may repeat another, by hash: one of the batch, or one received at
+# Rows of the batch (temp.incoming_events) that may repeat another, by hash: one of the batch, or one received at
 # most the window away. The bounds let DuckDB skip the row groups of raw.events that are too old or too new.
 SUSPECTS = """
 create or replace temp table suspects as
-with fresh as (
-    select event_no, id_hash from raw.events where event_no > $base
-),
-
-suspect_hashes as (
-    select id_hash from fresh group by id_hash having count(*) > 1
+with suspect_hashes as (
+    select id_hash from incoming_events group by id_hash having count(*) > 1
     union
     select id_hash from raw.events
-    where
-        event_no <= $base and received_at >= $since and received_at <= $until
-        and id_hash in (select id_hash from fresh)
+    where received_at >= $since and received_at <= $until and id_hash in (select id_hash from incoming_events)
 )
 
-select event_no, id_hash, source, event_id, received_at from raw.events
-where event_no > $base and id_hash in (select id_hash from suspect_hashes)
+select event_no, id_hash, source, event_id, received_at from incoming_events
+where id_hash in (select id_hash from suspect_hashes)
 """
 # Those whose copy landed in an earlier batch and was received within the window of them.
 REPEATS = """
@@ -40,7 +34,7 @@ from raw.events as kept
 inner join suspects on
     kept.id_hash = suspects.id_hash and kept.source = suspects.source and kept.event_id = suspects.event_id
 where
-    kept.event_no <= $base and kept.received_at >= $since and kept.received_at <= $until
+    kept.received_at >= $since and kept.received_at <= $until
     and abs(date_diff('microsecond', kept.received_at, suspects.received_at)) <= $window
 """
 DROP_REPEATS = "delete from suspects where event_no in (select event_no from repeats)"
@@ -59,9 +53,8 @@ from suspects
 inner join firsts on suspects.source = firsts.source and suspects.event_id = firsts.event_id
 where abs(date_diff('microsecond', suspects.received_at, firsts.received_at)) <= $window
 """
-DELETE_REPEATS = """
-delete from raw.events where event_no > $base and event_no in (select event_no from repeats)
-"""
+INSERT_EVENTS = "insert into raw.events by name select * from incoming_events"
+INSERT_FRESH = f"{INSERT_EVENTS} where event_no not in (select event_no from repeats)"
 # The place on the log: said by the record, or the line's own when it was read there.
 SEGMENT = "case when topic = 'log' then part else log_segment end"
 SEQUENCE = "case when topic = 'log' then record_offset else log_sequence end"
@@ -88,22 +81,20 @@ qualify segment is null or row_number() over (partition by segment, sequence, pl
 MARGIN = timedelta(hours=1)
 
 
-def drop_repeats(warehouse: Warehouse, base: int, window: timedelta) -> int:
-    """Take out of the batch (event_no > `base`) what repeats a kept event: semantics.md section 0, in landing order.
+def insert_events(warehouse: Warehouse, window: timedelta) -> int:
+    """Append temp.incoming_events to raw.events, without what repeats a kept event: semantics.md section 0.
 
-    Gives how many they were.
+    The order is that of landing. Gives how many repeated one.
     """
-    since, until = warehouse.execute(
-        "select min(received_at), max(received_at) from raw.events where event_no > $base", {"base": base}
-    )[0]
-    if since is None:
-        return 0
-    values = {
-        "base": base,
-        "since": since - window,
-        "until": until + window,
-        "window": window // timedelta(microseconds=1),
-    }
+    since, until = warehouse.execute("select min(received_at), max(received_at) from incoming_events")[0]
+    repeat_n = _find_repeats(warehouse, since - window, until + window, window) if since else 0
+    warehouse.execute(INSERT_FRESH if repeat_n else INSERT_EVENTS)
+    return repeat_n
+
+
+def _find_repeats(warehouse: Warehouse, since: datetime, until: datetime, window: timedelta) -> int:
+    """Name in temp.repeats what is not to be kept; how many rows that is."""
+    values = {"since": since, "until": until, "window": window // timedelta(microseconds=1)}
     warehouse.execute(SUSPECTS, values)
     if not warehouse.value("select count(*) from suspects"):
         return 0
@@ -114,7 +105,7 @@ def drop_repeats(warehouse: Warehouse, base: int, window: timedelta) -> int:
         warehouse.execute(DROP_FIRSTS)
         warehouse.execute(REPEAT_FIRSTS, values)
         warehouse.execute(DROP_REPEATS)
-    return int(warehouse.execute(DELETE_REPEATS, values)[0][0])
+    return int(warehouse.value("select count(*) from repeats"))
 
 
 def insert_rejects(warehouse: Warehouse, rejects: pl.DataFrame) -> int:
@@ -130,6 +121,6 @@ def insert_rejects(warehouse: Warehouse, rejects: pl.DataFrame) -> int:
 
 
 def drop_tables(warehouse: Warehouse) -> None:
-    """Remove what `drop_repeats` worked with."""
-    for table in ("suspects", "repeats", "firsts"):
+    """Remove what `insert_events` worked with."""
+    for table in ("incoming_events", "suspects", "repeats", "firsts"):
         warehouse.execute(f"drop table if exists temp.{table}")

@@ -54,19 +54,20 @@ def _field(name: str) -> str:
     return f"event.{name}::{CAST[name]} as {name}" if name in CAST else f"event.{name} as {name}"
 
 
-INSERT = f"""
-insert into raw.events by name
+# Read once, apart from raw.events: what is deleted again in a transaction makes DuckDB write all of its rows twice.
+READ = f"""
+create or replace temp table incoming_events as
 with parsed as (
-    select line_no, {", ".join(PLACE)}, from_json(line, '{SHAPE}') as event from incoming_lines
+    select columns(* exclude (line)), from_json(line, '{SHAPE}') as event from incoming_lines
 ),
 
 events as (
-    select line_no, {", ".join(PLACE)}, {", ".join(map(_field, FIELDS))} from parsed
+    select * exclude (event), {", ".join(map(_field, FIELDS))} from parsed
 )
 
 select
-    $base + line_no + 1 as event_no, $landing_id as landing_id, $topic as topic,
-    {", ".join(PLACE)}, {ID_HASH} as id_hash, {", ".join(FIELDS)}
+    * exclude (line_no), $base + line_no + 1 as event_no, $landing_id as landing_id, $topic as topic,
+    {ID_HASH} as id_hash
 from events
 """
 LACKS = " or ".join(
@@ -154,15 +155,14 @@ class Incoming:
         }
         self._texts = self._readable()
 
-    def insert(self, warehouse: Warehouse, *, base: int, landing_id: int, topic: str) -> int:
-        """Append the events to raw.events; how many. event_no = base + 1 + place of the line in the batch.
+    def read(self, warehouse: Warehouse, *, base: int, landing_id: int, topic: str) -> None:
+        """Have the events in temp.incoming_events, as rows of raw.events. event_no = base + 1 + place in the batch.
 
-        Raises one of UNREADABLE when a line cannot be landed: roll back, call `find_unreadable`, try again.
+        Raises one of UNREADABLE when a line is no event; so may whoever inserts the rows into raw.events, since
+        they can lack what no row there lacks. Then roll back, call `find_unreadable`, try again.
         """
-        if not self._texts.num_rows:
-            return 0
         with warehouse.frames(incoming_lines=self._texts):
-            return int(warehouse.execute(INSERT, {"base": base, "landing_id": landing_id, "topic": topic})[0][0])
+            warehouse.execute(READ, {"base": base, "landing_id": landing_id, "topic": topic})
 
     def find_unreadable(self, warehouse: Warehouse) -> None:
         """Set aside the lines that cannot be landed."""
@@ -179,6 +179,8 @@ class Incoming:
     def rejects(self) -> pl.DataFrame:
         """The lines set aside as rows of raw.rejected, with line_no, without landing_id and topic."""
         numbers = sorted(self._aside)
+        if not numbers:  # taking nothing still costs as much as a copy of all lines
+            return pl.DataFrame(schema=REJECTED)
         rows = []
         for line_no, row in zip(numbers, self._lines.take(pa.array(numbers, pa.int64())).to_pylist(), strict=True):
             place = {name: row[name] for name in PLACE}
@@ -187,8 +189,9 @@ class Incoming:
 
     def _readable(self) -> pa.Table:
         """The lines that are not set aside, as text; what is no UTF-8 is set aside."""
+        known = [name for name in PLACE if self._lines[name].null_count < self._lines.num_rows]
         while True:
-            table = self._lines.select(["line", *PLACE]).append_column(
+            table = self._lines.select(["line", *known]).append_column(
                 "line_no", pa.array(range(self._lines.num_rows), pa.int64())
             )
             if self._aside:

@@ -13,7 +13,7 @@ from operator import add
 import duckdb
 import polars as pl
 
-from ingest.dedup import drop_repeats, drop_tables, insert_rejects
+from ingest.dedup import drop_tables, insert_events, insert_rejects
 from ingest.incoming import UNREADABLE, Incoming
 from ingest.source import LOG, Batch, End, Gap, LandingError, Position, Source, Stretch, naive
 from warehouse import Warehouse
@@ -194,8 +194,8 @@ class _Lander:
                 "select coalesce(max(landing_id), 0) + 1, coalesce(sum(read_n), 0)::bigint from raw.landings"
             )[0]
             stamps = {"landing_id": landing_id, "topic": self.topic}
-            incoming.insert(warehouse, base=base, **stamps)
-            duplicate_n = drop_repeats(warehouse, base, self.window)
+            incoming.read(warehouse, base=base, **stamps)
+            duplicate_n = insert_events(warehouse, self.window)
             rejects = incoming.rejects()
             self._refuse_strange(batch, rejects)
             rejected_n = insert_rejects(warehouse, _stamped(rejects, **stamps))
