@@ -992,7 +992,6 @@ def _check_log(home: Path) -> str:
 
 def _check_warehouse(home: Path) -> str:
     from ingest.log import segments
-    from repair import step_back
     from warehouse import open_warehouse
 
     path = home / "warehouse.duckdb"
@@ -1003,7 +1002,7 @@ def _check_warehouse(home: Path) -> str:
         rows = warehouse.execute("select part, next_position from raw.positions where topic = 'log'")
         event_n = warehouse.value("select count(*) from raw.events")
         gap_n = warehouse.value("select count(*) from raw.gaps")
-        behind = step_back(warehouse, home)
+        behind = steps.step_back(warehouse, home)
     finally:
         warehouse.close()
     if behind:

@@ -11,8 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
-
 import steps
 from ingest import log
 from warehouse import DamagedWal, Warehouse, WarehouseError
@@ -46,11 +44,15 @@ def repair(home: Path, settings: Config, *, now: datetime, bar: steps.Bar = step
     if not path.exists() and not damaged:
         return
     with steps.opened(home, settings) as warehouse:
-        behind = step_back(warehouse, home)
+        behind = steps.step_back(warehouse, home)
         if behind:
             yield behind
-        if behind or is_behind or damaged:
-            yield steps.land(home, settings, warehouse, bar=bar)[1]
+        if behind or is_behind:
+            # Its first line: the second would say again how far behind the warehouse is.
+            yield steps.land(home, settings, warehouse, bar=bar)[1].splitlines()[0]
+        if damaged:
+            # Also with Kafka: what can be read of a segment that is set aside must be somewhere first.
+            yield steps.land(home, settings, warehouse, source="log", bar=bar)[1]
         if behind or is_behind:
             yield from _compare(warehouse, home, now)
         yield from _set_segments_aside(warehouse, home, damaged, now)
@@ -59,22 +61,6 @@ def repair(home: Path, settings: Config, *, now: datetime, bar: steps.Bar = step
             warehouse.execute("delete from meta.publications")
             yield steps.build(home, settings, warehouse, bar=bar)[1]
             yield steps.publish(home, settings, warehouse, bar=bar)[1]
-
-
-def step_back(warehouse: Warehouse, home: Path) -> str | None:
-    """A sentence when the warehouse is older than what was published from it; else None."""
-    published = _published(home, "select build_id, landed_to from meta.build_info")
-    if not published:
-        return None
-    build_id, landed_to = published[0]
-    last = warehouse.value("select coalesce(max(landing_id), 0) from raw.landings")
-    built = warehouse.value("select coalesce(max(build_id), 0) from meta.builds where finished_at is not null")
-    if last >= landed_to and built >= build_id:
-        return None
-    return (
-        f"The warehouse is older than {home / 'bi.duckdb'}: it holds landings up to {last} and builds up to {built}, "
-        f"published are {landed_to} and {build_id}. Its write-ahead file was lost, or a backup was put back."
-    )
 
 
 def damaged_segments(folder: Path, *, bar: steps.Bar = steps.no_bar) -> dict[log.Segment, list[log.Chunk]]:
@@ -118,7 +104,7 @@ def _set_segments_aside(
 def _compare(warehouse: Warehouse, home: Path, now: datetime) -> Iterator[str]:
     """Which published events the warehouse lacks after landing again."""
     bi = home / "bi.duckdb"
-    ids = _published(home, "select source, event_id from core.events")
+    ids = steps.published(home, "select source, event_id from core.events")
     if not ids:
         return
     held = set(warehouse.execute("select distinct source, event_id from raw.events"))
@@ -132,17 +118,6 @@ def _compare(warehouse: Warehouse, home: Path, now: datetime) -> Iterator[str]:
         f"{len(missing):,} published events are neither in the warehouse nor where it reads from: "
         f"{', '.join(missing[:NAMED])}{more}. What was published of them is kept in {aside[0]}."
     )
-
-
-def _published(home: Path, query: str) -> list[tuple[object, ...]]:
-    path = home / "bi.duckdb"
-    if not path.exists():
-        return []
-    try:
-        with duckdb.connect(str(path), read_only=True) as con:
-            return con.execute(query).fetchall()
-    except duckdb.Error:
-        return []
 
 
 def _set_aside(home: Path, paths: list[Path], now: datetime) -> list[Path]:

@@ -58,12 +58,14 @@ def land(
 ) -> tuple[bool, str]:
     """Bring what waits into raw.*, from Kafka where it is configured unless `source` says otherwise.
 
-    Without Kafka, segments that are landed and old are let go.
+    Without Kafka, segments that are landed and old are let go. A warehouse that is older than what was published
+    from it is said; landing brings back what its source still holds.
     """
     from ingest.from_log import FromLog, release
     from ingest.land import land as land_events
 
     began = time.monotonic()
+    behind = step_back(warehouse, home)
     with bar("Landing", "events") as progress:
         done = land_events(
             warehouse,
@@ -83,7 +85,8 @@ def land(
         known = f"{done.gap_n:,} events or more" if done.gap_n else "Nobody knows how many events"
         text += f" {known} are missing, in {done.hole_n:,} gaps: see raw.gaps."
     text += f" {len(gone)} segments of the log were let go." if gone else ""
-    return bool(done.read_n or done.hole_n or gone), text
+    text += f"\n{behind} See what it lacks now: footfall doctor --repair --home {home}" if behind else ""
+    return bool(done.read_n or done.hole_n or gone or behind), text
 
 
 def _default(settings: Config) -> Literal["log", "kafka"]:
@@ -318,6 +321,37 @@ def opened(home: Path, settings: Config, *, wait: timedelta | None = None) -> It
         yield warehouse
     finally:
         warehouse.close()
+
+
+def step_back(warehouse: Warehouse, home: Path) -> str | None:
+    """A sentence when the warehouse is older than what was published from it; else None."""
+    found = published(home, "select build_id, landed_to from meta.build_info")
+    if not found:
+        return None
+    build_id, landed_to = found[0]
+    last = warehouse.value("select coalesce(max(landing_id), 0) from raw.landings")
+    built = warehouse.value("select coalesce(max(build_id), 0) from meta.builds where finished_at is not null")
+    if last >= landed_to and built >= build_id:
+        return None
+    return (
+        f"The warehouse is older than {home / 'bi.duckdb'}: it holds landings up to {last} and builds up to {built}, "
+        f"published are {landed_to} and {build_id}. Its write-ahead file was lost, or a backup was put back."
+    )
+
+
+def published(home: Path, query: str) -> list[tuple[Any, ...]]:
+    """The rows of a query on the published file; none where there is no such file, or none that can be read."""
+    import duckdb
+
+    path = home / "bi.duckdb"
+    if not path.exists():
+        return []
+    try:
+        with duckdb.connect(str(path), read_only=True) as con:
+            rows: list[tuple[Any, ...]] = con.execute(query).fetchall()
+            return rows
+    except duckdb.Error:
+        return []
 
 
 def is_bug(error: Exception) -> bool:
