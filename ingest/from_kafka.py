@@ -30,6 +30,7 @@ VERSION = b"1"
 POLL_RECORDS = 20_000
 POLL_MS = 500
 SILENT_SECONDS = 30.0
+NOWHERE = (None, None, None)  # on the log: the place of what the forwarder did not send
 LATEST_MS = 4_102_444_800_000  # 2100: a later timestamp is none
 
 
@@ -310,14 +311,14 @@ class KafkaReading:
             self._newest = max(newest, self._newest or newest)
         return Stretch(part.name, start, stop, line_n, newest=newest)
 
-    def _read(self, record: Any) -> tuple[tuple[str, int, int] | None, str | None, Gap | None]:
+    def _read(self, record: Any) -> tuple[tuple[Any, ...], str | None, Gap | None]:
         """Where a record stood on the log, or why it is none of ours, or the gap that it tells of."""
         headers = dict(record.headers)
         version = headers.get("version")
         if version is None:
-            return None, "The record has no header `version`: footfall forward did not send it.", None
+            return NOWHERE, "The record has no header `version`: footfall forward did not send it.", None
         if version != VERSION:
-            return None, f"The record is of version {version[:20]!r}; this footfall reads 1. Upgrade it.", None
+            return NOWHERE, f"The record is of version {version[:20]!r}; this footfall reads 1. Upgrade it.", None
         try:
             segment = headers["segment"].decode("ascii")
             place = segment, int(headers["sequence"]), int(headers["index"])
@@ -326,7 +327,7 @@ class KafkaReading:
                 cause = headers["gap"].decode("ascii")
                 return place, None, Gap(LOG, segment, told.from_, told.to, told.event_n, cause)
         except (KeyError, ValueError, AttributeError, msgspec.MsgspecError) as error:
-            return None, f"The record's place on the log cannot be read: {type(error).__name__} {error}.", None
+            return NOWHERE, f"The record's place on the log cannot be read: {type(error).__name__} {error}.", None
         if record.value is None:
             return place, "The record has no value.", None
         return place, None, None
@@ -342,37 +343,25 @@ class _Lines:
 
     def __init__(self) -> None:
         self.byte_n = 0
-        self._columns: dict[str, list[Any]] = {name: [] for name in LINES.names}
-        self._append = [column.append for column in self._columns.values()]
+        self._rows: list[tuple[Any, ...]] = []
 
     def __len__(self) -> int:
-        return len(self._columns["line"])
+        return len(self._rows)
 
-    def add(self, part: str, record: Any, place: tuple[str, int, int] | None, why: str | None) -> None:
-        value = record.value
-        segment, sequence, index = place or (None, None, None)
-        record_ms = record.timestamp if 0 <= record.timestamp < LATEST_MS else None
-        row = (
-            value,
-            part,
-            record.offset,
-            0,
-            segment,
-            sequence,
-            index,
-            record_ms,
-            why,
-            value is not None and MARK in value,
-        )
-        for append, cell in zip(self._append, row, strict=True):
-            append(cell)
+    def add(self, part: str, record: Any, place: tuple[Any, ...], why: str | None) -> None:
+        value, at_ms = record.value, record.timestamp
+        at_ms = at_ms if 0 <= at_ms < LATEST_MS else None
+        has_mark = value is not None and MARK in value
+        # One tuple a record, turned into columns later: this runs once a record, and is what Kafka's pace hangs on.
+        self._rows.append((value, part, record.offset, 0, *place, at_ms, why, has_mark))
         self.byte_n += len(value or b"")
 
     def table(self) -> pa.Table:
         """The columns as they are so far."""
         columns = []
-        for field in LINES:
-            values = self._columns[field.name]
+        for field, values in zip(
+            LINES, zip(*self._rows, strict=True) if self._rows else [()] * len(LINES), strict=True
+        ):
             if field.name == "record_at":
                 columns.append(pa.array(values, pa.timestamp("ms")).cast(field.type))
             else:
