@@ -270,7 +270,7 @@ def _password(home: Path, given: Security) -> str | None:
 
 class Land(Part):
     dedup_hours: Annotated[int, Field(ge=1)] = 72
-    batch_events: Annotated[int, Field(ge=1)] = 200_000
+    batch_events: Annotated[int, Field(ge=1)] = 240_000
     keep_payload: Duration = timedelta(days=396)
 
 

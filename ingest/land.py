@@ -88,7 +88,7 @@ def land(
     *,
     clock: Callable[[], datetime],
     dedup_hours: float = 72,
-    batch_events: int = 200_000,
+    batch_events: int = 240_000,
     progress: Callable[[int, int], None] | None = None,
 ) -> Landed:
     """Bring what lies in `source` into raw.*, up to where each part of it ended when this began.
