@@ -57,7 +57,7 @@ MUTATIONS = {
     "dedup_by_hash": Mutation(
         "duplicates of what landed before",
         "rewound_lander",
-        (("ingest/dedup.py", "    kept.event_no <= $base and kept", "    false and kept"),),
+        (("ingest/dedup.py", "    kept.received_at >= $since", "    false and kept.received_at >= $since"),),
     ),
     "dedup_by_place": Mutation(
         "duplicates by their place on the log, of what landed before",
@@ -75,10 +75,10 @@ MUTATIONS = {
         (
             (
                 "ingest/land.py",
-                "            incoming.insert(warehouse, base=base, **stamps)\n",
+                "            incoming.read(warehouse, base=base, **stamps)\n",
                 "            for span in _spans(batch.stretches):\n                self._advance(span)\n"
                 '            warehouse.execute("commit")\n            warehouse.execute("begin")\n'
-                "            incoming.insert(warehouse, base=base, **stamps)\n",
+                "            incoming.read(warehouse, base=base, **stamps)\n",
             ),
             ("ingest/land.py", "            for span in spans:\n                self._advance(span)\n", ""),
         ),

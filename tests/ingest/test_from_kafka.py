@@ -7,7 +7,7 @@ import itertools
 import json
 import secrets
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any
@@ -58,9 +58,16 @@ class Topic:
     def make(self) -> None:
         self.admin.create_topics([NewTopic(self.name, self.partitions, 1, topic_configs=self.settings)])
 
-    def raw(self, value: bytes | None, headers: Sequence[tuple[str, bytes]] = (), partition: int = 0) -> Any:
+    def raw(
+        self,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        partition: int = 0,
+        at: datetime = START,
+    ) -> Any:
+        at_ms = int(at.timestamp() * 1000)
         return self.producer.send(
-            self.name, value, key=b"k", headers=list(headers), partition=partition, timestamp_ms=AT_MS
+            self.name, value, key=b"k", headers=list(headers), partition=partition, timestamp_ms=at_ms
         )
 
     def send(self, *lines: bytes | None, segment: str = "00000000-1", first: int | None = None, **more: Any) -> None:

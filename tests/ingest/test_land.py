@@ -158,16 +158,6 @@ def test_the_id_hash_is_the_one_of_the_semantics(warehouse: Warehouse, log: Path
         assert id_hash == int.from_bytes(digest[:8], "big") & (2**63 - 1)
 
 
-def test_twice_is_the_same_as_once_and_only_the_clock_moves(warehouse: Warehouse, log: Path) -> None:
-    append(log, [event("e1"), reject("bad_time")])
-    land(warehouse, FromLog(log), clock=now)
-    tables = "events", "rejected", "gaps", "landings", "spans"
-    before = [warehouse.execute(f"select * from raw.{table}") for table in tables]
-    assert land(warehouse, FromLog(log), clock=lambda: START + HOUR) == Landed()
-    assert [warehouse.execute(f"select * from raw.{table}") for table in tables] == before
-    assert warehouse.execute("select landed_at from raw.clock") == [((START + HOUR).replace(tzinfo=None),)]
-
-
 def test_a_live_segment_is_caught_up_and_a_closed_one_is_done(warehouse: Warehouse, log: Path) -> None:
     writer = Writer(log, clock=now)
     writer.append([event("e1")], START, START)
@@ -190,63 +180,9 @@ def test_nothing_at_all_still_moves_the_clock(warehouse: Warehouse, log: Path) -
     assert warehouse.execute("select landed_at from raw.clock") == [(START.replace(tzinfo=None),)]
 
 
-BAD = {
-    "not utf-8": b'{"event_id":"\xff"}',
-    "no json": b"hello",
-    "an array": b'["event_id", "source"]',
-    "empty object": b"{}",
-    "empty line": b"",
-    "torn": event("x")[:-9],
-    "no source": event("x", source=None),  # type: ignore[arg-type]
-    "no event_id": event(None),  # type: ignore[arg-type]
-    "time that is none": event("x", occurred_at="yesterday"),
-    "month 13": event("x", received_at="2026-13-01T00:00:00.000Z"),
-    "seq too large": event("x", seq=10**30),
-    "trailing bytes": event("x") + b"}",
-    "reason without bytes in base64": b'{"reason":"bad_time","bytes":"%%%"}',
-    "reason of a wrong type": b'{"reason":7}',
-    "two lines in one": event("x") + event("y"),
-    "nested beyond all limits": b'{"a":' * 2000 + b"1" + b"}" * 2000,
-    "a reason nested beyond all limits": b'{"reason":' * 2000 + b"1" + b"}" * 2000,
-}
-
-
-@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
-def test_a_line_that_cannot_be_landed_is_a_reject_and_its_neighbours_land(
-    warehouse: Warehouse, log: Path, bad: bytes
-) -> None:
-    append(log, [event("e1"), bad, event("e2")], [event("e3")])
-    assert land(warehouse, FromLog(log), clock=now) == Landed(4, 3, 0, 1, 0, 1)
-    assert ids(warehouse) == ["e1", "e2", "e3"]
-    assert warehouse.execute("select record_offset, index_in_record, reason, bytes, received_at from raw.rejected") == [
-        (1, 1, "undecodable", bad, START.replace(tzinfo=None))
-    ]
-    assert_tiled(warehouse)
-
-
 def test_a_log_of_nothing_but_bad_lines_is_landed_too(warehouse: Warehouse, log: Path) -> None:
     append(log, [b"broken"] * 1200)
     assert land(warehouse, FromLog(log), clock=now) == Landed(1200, 0, 0, 1200, 0, 1)
-
-
-def test_rejects_of_the_collector_land_with_their_bytes(warehouse: Warehouse, log: Path) -> None:
-    append(log, [reject("bad_time", b"\x00\xffraw"), event("e1"), reject("too_deep", b"y" * 100_000)])
-    assert land(warehouse, FromLog(log), clock=now) == Landed(3, 1, 0, 2, 0, 1)
-    assert warehouse.execute(
-        "select reason, detail, source, protocol, index_in_record, bytes from raw.rejected order by index_in_record"
-    ) == [
-        ("bad_time", "why", "web", "segment", 0, b"\x00\xffraw"),
-        ("too_deep", "why", "web", "segment", 2, b"y" * 65536),
-    ]
-    assert_tiled(warehouse)
-
-
-def test_many_bad_lines_are_found_in_one_landing(warehouse: Warehouse, log: Path) -> None:
-    bad = list(BAD.values()) * 3
-    good = [event(f"e{i}") for i in range(len(bad))]
-    append(log, [line for pair in zip(good, bad, strict=True) for line in pair])
-    assert land(warehouse, FromLog(log), clock=now) == Landed(2 * len(bad), len(bad), 0, len(bad), 0, 1)
-    assert_tiled(warehouse)
 
 
 def test_the_first_landed_payload_stays(warehouse: Warehouse, log: Path) -> None:
@@ -258,16 +194,6 @@ def test_the_first_landed_payload_stays(warehouse: Warehouse, log: Path) -> None
         ("app", "Product Viewed"),
     ]
     assert_tiled(warehouse)
-
-
-def test_the_window_is_measured_from_the_copy_that_was_kept(warehouse: Warehouse, log: Path) -> None:
-    hours = [0, 72, 72.001, 100, 144.001, 145, -1, -73]
-    append(log, [event("e1", at=START + h * HOUR) for h in hours])
-    land(warehouse, FromLog(log), clock=now)
-    kept = [
-        row[0].replace(tzinfo=UTC) for row in warehouse.execute("select received_at from raw.events order by event_no")
-    ]
-    assert [(at - START) / HOUR for at in kept] == pytest.approx([0, 72.001, 145, -73], abs=1e-3)
 
 
 def naive_landing(lines: Sequence[tuple[str, int, int]], window: int) -> list[int]:
@@ -459,31 +385,6 @@ def test_a_landing_in_small_batches_gives_the_same_rows(home: Path) -> None:
         rows.append(warehouse.execute("select * exclude (landing_id) from raw.events order by event_no"))
         warehouse.close()
     assert rows[0] == rows[1] == rows[2]
-
-
-def test_of_a_key_that_comes_twice_the_first_value_counts(warehouse: Warehouse, log: Path) -> None:
-    append(log, [event("x")[:-1] + b',"event_id":"y"}'])
-    assert land(warehouse, FromLog(log), clock=now).new_n == 1
-    assert ids(warehouse) == ["x"]
-
-
-@pytest.mark.parametrize("field", ["name", "title", "properties"])
-def test_what_is_no_utf8_in_a_whole_event_is_a_reject(warehouse: Warehouse, log: Path, field: str) -> None:
-    bad = event("x", **{field: "HERE"}).replace(b"HERE", b"\xff\xfe")
-    append(log, [event("e1"), bad, event("e2")])
-    assert land(warehouse, FromLog(log), clock=now) == Landed(3, 2, 0, 1, 0, 1)
-    assert warehouse.execute("select index_in_record, reason, bytes from raw.rejected") == [(1, "undecodable", bad)]
-    assert ids(warehouse) == ["e1", "e2"]
-
-
-@pytest.mark.parametrize(
-    "fields", [{"seq": "many"}, {"seq": [1]}, {"sent_at": "soon"}, {"sent_at": {}}, {"seq": True}], ids=str
-)
-def test_a_wrong_type_is_a_reject_and_no_null(warehouse: Warehouse, log: Path, fields: dict[str, Any]) -> None:
-    """DuckDB's from_json would take it for absent."""
-    append(log, [event("e1", seq=1, sent_at=stamp(START)), event("x", **fields)])
-    assert land(warehouse, FromLog(log), clock=now) == Landed(2, 1, 0, 1, 0, 1)
-    assert warehouse.execute("select event_id, seq from raw.events") == [("e1", 1)]
 
 
 def test_a_backlog_larger_than_the_memory_lands_in_smaller_batches(home: Path, log: Path) -> None:
