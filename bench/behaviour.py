@@ -243,18 +243,7 @@ def main() -> None:
     options.add_argument("--only", choices=[question.name for question in QUESTIONS])
     asked = options.parse_args()
     console = Console(width=max(Console().width, 120))
-    table = Table(title=f"{asked.events:,} events of {asked.persons:,} persons in {DAYS} days")
-    for column in (
-        "question",
-        "rows in order of",
-        "",
-        "median s",
-        "all s",
-        "times footfall",
-        "processor s",
-        "times footfall",
-    ):
-        table.add_column(column, justify="left" if column in ("question", "rows in order of", "") else "right")
+    console.print(f"{asked.events:,} events of {asked.persons:,} persons in {DAYS} days, median of {asked.runs}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         con = duckdb.connect(folder / "events.duckdb", config={"threads": asked.threads})
@@ -270,9 +259,8 @@ def main() -> None:
                 continue
             by = question.ordered.split(",")[0]
             for layout, order in (("by_time", f"order by {question.ordered}"), (f"by_{by}", "")):
-                measure(table, question, layout, order, con, session, asked.runs)
+                console.print(measure(question, layout, order, con, session, asked.runs))
         con.close()
-    console.print(table)
     console.print(
         f"The same answers in all. {asked.threads} threads of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
         f"Python {platform.python_version()}, duckdb {duckdb.__version__}, polars {pl.__version__}, "
@@ -282,14 +270,13 @@ def main() -> None:
 
 
 def measure(
-    table: Table,
     question: Question,
     layout: str,
     order: str,
     con: duckdb.DuckDBPyConnection,
     session: clickhouse.Session,
     runs: int,
-) -> None:
+) -> Table:
     """One after the other, again and again: the machine's load falls on all alike. The first round warms up."""
 
     def clickhouse_answer(form: str) -> Answer:
@@ -310,10 +297,11 @@ def measure(
         sys.exit(f"{question.name}, {layout}: the answers differ: {answers}.")
     clock = {name: statistics.median(run[0] for run in taken) for name, taken in seconds.items()}
     processor = {name: statistics.median(run[1] for run in taken) for name, taken in seconds.items()}
+    table = Table(title=f"{question.name}, rows in order of {layout.removeprefix('by_')}", title_justify="left")
+    for column in ("", "median s", "all s", "times footfall", "processor s", "times footfall"):
+        table.add_column(column, justify="right" if column else "left", min_width=24 if not column else None)
     for name, taken in seconds.items():
         table.add_row(
-            question.name if name == "footfall" else "",
-            layout.removeprefix("by_") if name == "footfall" else "",
             name,
             f"{clock[name]:.2f}",
             " ".join(f"{run[0]:.2f}" for run in taken),
@@ -321,7 +309,7 @@ def measure(
             f"{processor[name]:.2f}",
             f"{processor[name] / processor['footfall']:.1f}",
         )
-    table.add_section()
+    return table
 
 
 def clickhouse_version() -> str:
