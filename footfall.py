@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event as Flag
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -690,7 +691,8 @@ def _stop_on_signals(stop: Flag) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         typer.echo("Ending after this step; once more ends at once.", err=True)
-        stop.set()
+        # This thread may be in stop.wait() with its lock, for which set() would wait here for ever.
+        Thread(target=stop.set).start()
 
     signal.signal(signal.SIGINT, note)
     signal.signal(signal.SIGTERM, note)

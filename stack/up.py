@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as Flag
+from threading import Thread
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -97,7 +98,8 @@ def main() -> int:
     console = Console()
     stop = Flag()
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda *_: stop.set())
+        # This thread may be in stop.wait() with its lock, for which set() would wait here for ever.
+        signal.signal(each, lambda *_: Thread(target=stop.set).start())
     try:
         for lack in (broker.missing(), airflow.missing()):
             if lack:

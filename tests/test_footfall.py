@@ -581,3 +581,20 @@ def test_run_says_an_error_of_a_round_and_goes_on(type_: Type, home: Path, tmp_p
         process.kill()
         process.communicate()
     assert int(type_("sql", SESSIONS, "--csv", "--home", home).out.split()[1]) > 0
+
+
+STOPPED_OFTEN = """
+import random, signal, threading, typer, footfall
+typer.echo = lambda *_, **__: None
+for _ in range(1500):
+    stop = threading.Event()
+    footfall._stop_on_signals(stop)
+    signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGTERM))
+    signal.setitimer(signal.ITIMER_REAL, 0.0002 + random.random() / 1000)
+    while not stop.wait(0.00001):
+        pass
+"""
+
+
+def test_a_signal_ends_a_wait_whenever_it_comes() -> None:
+    subprocess.run([sys.executable, "-c", STOPPED_OFTEN], cwd=Path(footfall.__file__).parent, check=True, timeout=120)
