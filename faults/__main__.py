@@ -51,6 +51,7 @@ COLUMNS = (
     "commit",
 )
 MUTATION_COLUMNS = ("", "switched off", "seen by", "at seed", "what is seen", "commit")
+PLACE = re.compile(r"(/[\w.-]+)+/")  # folders, which are those of one machine
 NAMED = re.compile(r"^\|[^|]*\| `(\w+)`")
 
 Job = TypeVar("Job")
@@ -67,6 +68,7 @@ def main() -> None:
     unknown = set(given.names) - FAULTS.keys() - MUTATIONS.keys()
     if unknown:
         sys.exit(f"There is no fault {', '.join(sorted(unknown))}.")
+    _commit()  # what is changed while it runs is not what was played
     folder = given.folder or Path(tempfile.mkdtemp(prefix="footfall-faults-"))
     faults = [fault for name, fault in FAULTS.items() if not given.names or name in given.names]
     mutations = [each for name, each in MUTATIONS.items() if not given.names or name in given.names]
@@ -109,7 +111,7 @@ def main() -> None:
         (
             f"Last run: {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, "
             + ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-            + f", {platform.system()} {platform.release()}, {given.jobs} seeds at a time.\n",
+            + f", {platform.system()} {platform.release()}, {given.jobs} at a time.\n",
             *_table(COLUMNS, FAULTS, rows, kept),
             *_table(MUTATION_COLUMNS, MUTATIONS, rows, kept),
         )
@@ -151,14 +153,19 @@ def _mutation_row(name: str, mutation: Mutation, red: tuple[int, Result] | None)
     seed, result = red
     seen = [f"{result.lost_n} lost"] if result.lost_n else []
     seen += [f"{result.doubled_n} doubled"] if result.doubled_n else []
-    seen += [" ".join(result.broken[0].split())[:150].replace("|", "/")] if result.broken else []
+    seen += [PLACE.sub("", " ".join(result.broken[0].split()))[:150].replace("|", "/")] if result.broken else []
     return f"| | `{name}`: {mutation.about} | `{mutation.fault}` | {seed} | {'; '.join(seen)} | {_commit()} |"
 
 
 @cache
 def _commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
+    """The tree that was played; the page that is being written does not count as a change."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{PAGE.relative_to(HERE)}")
+    return f"{git('rev-parse', '--short', 'HEAD') or 'unknown'}{'-dirty' if changed else ''}"
 
 
 if __name__ == "__main__":
