@@ -26,6 +26,7 @@ from kafka.errors import KafkaError
 from faults.load import hash_of
 
 TILES = "a span begins where the one before ended"
+TABLES = {"events", "rejected", "gaps", "positions", "spans", "landings"}
 # Each must give no row.
 LAWS = {
     "read = new + duplicate + rejected": """
@@ -193,8 +194,13 @@ def agree(warehouse: Path) -> list[str]:
     if warehouse.stat().st_size < 3 * 4096:
         return []  # DuckDB was killed before its headers were written: nothing had been committed
     with _copied(warehouse) as con:
-        tables = con.execute("select count(*) from duckdb_tables() where schema_name = 'raw'").fetchall()[0][0]
-        return [f"not so: {law}" for law, query in LAWS.items() if tables and con.execute(query).fetchall()]
+        query = "select table_name, estimated_size from duckdb_tables() where schema_name = 'raw'"
+        tables = dict(con.execute(query).fetchall())
+        if not tables.keys() >= TABLES:  # killed as it was being made
+            return (
+                [f"rows, but not all tables: {tables}"] if any(tables[name] for name in TABLES & tables.keys()) else []
+            )
+        return [f"not so: {law}" for law, query in LAWS.items() if con.execute(query).fetchall()]
 
 
 def chunks(log: Path) -> dict[tuple[str, int], list[bytes]]:
