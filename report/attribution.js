@@ -13,6 +13,7 @@ function attribution(section, state) {
   };
   const found = data.attribution[credited.month];
   const name = month(found.month);
+  const rows = found.channels.filter((one) => state.channel === ALL || one.channel === state.channel);
   const hasSpend = found.channels.some((one) => known(one.spend));
   const shown = credited.isRevenue ? "revenue" : "conversions";
   section.append(
@@ -68,9 +69,10 @@ function attribution(section, state) {
                 : el("span", { class: "untracked" }, !hasSpend || !row.spend ? "no spend" : "not over"),
           },
         ],
-        found.channels,
+        rows,
         { className: "dense" },
       ),
+      rows.length ? null : note(`No credit of ${name} goes to ${state.channel}.`),
     ),
     ...[
       ["converted", "Ways to a conversion", "No conversion has a way on record in this month."],

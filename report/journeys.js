@@ -1,7 +1,13 @@
 // Journeys: the flow from step to step, and the paths most taken.
 const WALKED = "a defined journey is counted by date only";
 function journeys(section, state) {
-  section.replaceChildren(heading("journeys", "Journeys", unfiltered(state, { source: WALKED, channel: WALKED, device: WALKED, range: PREPARED })));
+  section.replaceChildren(heading("journeys", "Journeys"), walks(state, () => {
+    journeys(section, state);
+    drawAll();
+  }));
+  const left = unfiltered(state, { source: WALKED, channel: WALKED, device: WALKED, range: PREPARED });
+  section.append(el("h3", { class: "part" }, "Defined journeys"));
+  if (left) section.append(left);
   if (data.journeys.empty) return section.append(empty(data.journeys.empty));
   const range = prepared(state);
   for (const journey of data.journeys)
@@ -14,6 +20,16 @@ const SPECIAL = {
   "(other)": "smaller pages together",
 };
 
+const journeyLegend = () =>
+  el(
+    "span",
+    { class: "legend" },
+    el("span", {}, mark("var(--accent)"), "page"),
+    el("span", {}, mark("var(--faint)"), "(other)"),
+    el("span", {}, mark("var(--more)"), "(more) steps"),
+    el("span", {}, mark("var(--exit)"), "(exit)"),
+  );
+
 function journeyCard(journey, found, range) {
   const card = el(
     "div",
@@ -22,21 +38,22 @@ function journeyCard(journey, found, range) {
       "div",
       { class: "card-head" },
       el("h3", {}, outside(journey.name)),
-      el(
-        "span",
-        { class: "legend" },
-        el("span", {}, mark("var(--accent)"), "page"),
-        el("span", {}, mark("var(--faint)"), "(other)"),
-        el("span", {}, mark("var(--more)"), "(more) steps"),
-        el("span", {}, mark("var(--exit)"), "(exit)"),
-      ),
+      journeyLegend(),
     ),
   );
+  card.append(
+    ...(found.flow.edges.length
+      ? journeyBody(journey, found, range)
+      : [empty(`No journey began in ${span(range.since, range.until)}: choose a longer range.`)]),
+  );
+  return card;
+}
+
+// the flow and the paths of a journey, counted beforehand or chosen just now
+function journeyBody(journey, found, range) {
   const { nodes, edges } = found.flow;
-  if (!edges.length) {
-    card.append(empty(`No journey began in ${span(range.since, range.until)}: choose a longer range.`));
-    return card;
-  }
+  const card = el("div", {});
+  const hasTimes = edges.some((edge) => known(edge[3]));
   const folded = nodes.reduce((n, node) => n + node[3], 0);
   card.append(
     note(
@@ -58,7 +75,9 @@ function journeyCard(journey, found, range) {
         { label: "To", cell: (edge) => outside(nodes[edge[1]][1]) },
         { label: "Units", number: true, text: (edge) => count(edge[2]) },
         { label: "Of those at From", number: true, text: (edge) => share(edge[2] / nodes[edge[0]][2]) },
-        { label: "Typical time (mean of daily medians)", number: true, text: (edge) => duration(edge[3]) },
+        ...(hasTimes
+          ? [{ label: "Typical time (mean of daily medians)", number: true, text: (edge) => duration(edge[3]) }]
+          : []),
       ],
       [...edges].sort((a, b) => nodes[a[0]][0] - nodes[b[0]][0] || b[2] - a[2]),
     ),
@@ -90,7 +109,7 @@ function journeyCard(journey, found, range) {
       ),
     );
   }
-  return card;
+  return [...card.childNodes];
 }
 
 function sankey(journey, nodes, edges) {

@@ -26,6 +26,7 @@ from report import (
     retention,
     sessions,
     traffic,
+    walks,
 )
 from report.heatmap import CELL_COLUMNS
 from report.published import Published, ReportError, Row, open_published
@@ -34,7 +35,14 @@ __all__ = ["ReportError", "write"]
 
 HERE = Path(__file__).parent
 # sections that are cut by the ranges of dates, which the daily totals give
-DATED = {"marts.traffic_daily", "marts.journey_edges", "marts.heatmap_cells", "core.sessions", "marts.bots_daily"}
+DATED = {
+    "marts.traffic_daily",
+    "marts.journey_edges",
+    "marts.heatmap_cells",
+    "core.sessions",
+    "core.events",
+    "marts.bots_daily",
+}
 SCRIPTS = (
     "format",
     "element",
@@ -44,6 +52,7 @@ SCRIPTS = (
     "channels",
     "funnels",
     "journeys",
+    "walks",
     "heat",
     "heatmap",
     "reach",
@@ -130,13 +139,22 @@ def content(published: Published, *, now: datetime) -> Row:
         ),
         "cube": combined,
         "funnels": section(
-            "marts.funnel_steps", funnels.STEP_COLUMNS, _define("funnel"), lambda: funnels.read(published, until)
+            "marts.funnel_steps",
+            funnels.STEP_COLUMNS,
+            _define("funnel"),
+            lambda: funnels.read(published, until, combined),
         ),
         "journeys": section(
             "marts.journey_edges",
             "journey date step_no from_node to_node unit_n median_s",
             _define("journey"),
             lambda: journeys.read(published, dates) if dates else None,
+        ),
+        "walks": section(
+            "core.events",
+            walks.EVENT_COLUMNS,
+            "only the last days are published, and nobody looked at a page in them",
+            lambda: walks.read(published, dates, combined) if dates and not walks.lacks(published) else None,
         ),
         "pages": section(
             "marts.heatmap_cells",

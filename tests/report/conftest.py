@@ -26,7 +26,7 @@ PUBLISHED = """marts.traffic_daily marts.traffic_totals marts.funnel_steps marts
     marts.scroll_reach marts.scroll_pages marts.friction_pages marts.page_outlines marts.attribution
     marts.attribution_paths meta.build_info meta.quality
     meta.restatements meta.data_dictionary core.visitor_days
-    core.sessions marts.lifecycle marts.bots_daily meta.bot_changes"""
+    core.events core.sessions marts.lifecycle marts.bots_daily meta.bot_changes"""
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
@@ -34,6 +34,7 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("create schema marts; create schema meta; create schema core")
     for name in PUBLISHED.split():
         connection.execute(tables()[name].create.replace(" not null", ""))
+    connection.execute("alter table core.events add column session_id varchar")
 
 
 CHANNELS = {
@@ -121,7 +122,8 @@ def traffic(chance: random.Random, first: date, last: date) -> list[Any]:
 
 STEPS = """funnel period_start breakdown_value step_no period step_name reached_n reached_n_to_date open_n
     excluded_n is_complete"""
-ATTEMPTS = "funnel person_id period_start entered_at depth step_at breakdown_value is_open is_excluded"
+ATTEMPTS = """funnel person_id period_start entered_at depth step_at breakdown_value is_open is_excluded
+    source channel device next_node"""
 
 
 def funnel(chance: random.Random, first: date, last: date, name: str, window: int, steps: list[Any]) -> Any:
@@ -142,7 +144,9 @@ def funnel(chance: random.Random, first: date, last: date, name: str, window: in
                 reached[step] += 1
             is_open = not is_complete and len(times) < len(steps)
             person = chance.getrandbits(62)
-            attempts.append((name, person, on, times[0], len(times), times, "(all)", is_open, False))
+            whose = ("web", ("Direct", "Email", "Referral")[person % 3], ("mobile", "desktop")[person % 2])
+            after = None if len(times) == len(steps) else (HOSTILE, "(exit)", "/cart", "(exit)")[person // 7 % 4]
+            attempts.append((name, person, on, times[0], len(times), times, "(all)", is_open, False, *whose, after))
         for step, so_far in enumerate(reached):
             known, open_n = (so_far, 0) if is_complete else (None, entered - reached[-1])
             step_name = steps[step][0]
@@ -216,7 +220,7 @@ def retention(chance: random.Random, first: date, last: date) -> list[Any]:
 
 
 LIFE = "period period_start state person_n is_complete"
-SESSIONS = """source date channel device is_bot is_open start_rule page_view_n duration_s is_engaged
+SESSIONS = """session_id source date channel device is_bot is_open start_rule page_view_n duration_s is_engaged
     is_converted"""
 
 
@@ -240,10 +244,23 @@ def sessions(last: date) -> list[Any]:
     rules = ("gap", "gap", "gap", "campaign", "gap", "gap", "gap", "midnight")
     devices = list(DEVICES)
     return [
-        ("web" if n % 5 else "app", last - timedelta(days=n % 30), ("Direct", "Email", None)[n % 3], devices[n % 2],
-         n % 97 == 0, n % 30 == 0, rules[n % 8], 1 + n % 6, 20.0 * (n % 9), n % 3 > 0, n % 11 == 0)
+        (f"s{n}", "web" if n % 5 else "app", last - timedelta(days=n % 30), ("Direct", "Email", None)[n % 3],
+         devices[n % 2], n % 97 == 0, n % 30 == 0, rules[n % 8], 1 + n % 6, 20.0 * (n % 9), n % 3 > 0, n % 11 == 0)
         for n in range(2400)
     ]  # fmt: skip
+
+
+EVENTS = "event_id event_at date session_id is_page is_bot path"
+ROUND = ("/", "/sale", "/sale", "/product/:id", "/cart", HOSTILE, "/checkout", "/")
+
+
+def page_events(rows: list[Any]) -> list[Any]:
+    """One to nine pages for each session, along a round that each begins elsewhere."""
+    return [
+        (f"{name}-{at}", datetime(on.year, on.month, on.day, 9, at), on, name, True, is_bot, ROUND[(n * 5 + at) % 8])
+        for n, (name, _, on, _, _, is_bot, *_) in enumerate(rows)
+        for at in range(1 + n % 9)
+    ]
 
 
 BOTS = "source date bot_kind bot_rule visitor_n session_n page_view_n event_n is_complete"
@@ -436,7 +453,9 @@ def write_sample(path: Path, *, days: int = 120, seed: int = 7, site: str = "Fer
         put(connection, "marts.journey_edges", "journey date step_no from_node to_node unit_n median_s", edges)
         put(connection, "marts.journey_paths", "journey date path unit_n conversion_n", paths)
         put(connection, "marts.lifecycle", LIFE, lifecycle(first, last))
-        put(connection, "core.sessions", SESSIONS, sessions(last))
+        visits = sessions(last)
+        put(connection, "core.sessions", SESSIONS, visits)
+        put(connection, "core.events", EVENTS, page_events(visits))
         put(connection, "marts.bots_daily", BOTS, bots(first, last))
         put(
             connection,

@@ -14,6 +14,7 @@ import duckdb
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from report.interval import wilson
 from report.page import write
 
 NOW = datetime(2026, 11, 21, 15, 0)
@@ -23,7 +24,8 @@ NAMES = """meta.build_info.site_name meta.build_info.version meta.quality.check_
     meta.data_dictionary.description marts.funnel_steps.step_name marts.traffic_daily.device
     marts.traffic_daily.country"""
 NODES = """marts.traffic_daily.channel marts.traffic_daily.source marts.traffic_totals.source
-    marts.funnel_steps.funnel marts.retention_cells.retention marts.journey_edges.journey
+    marts.funnel_steps.funnel marts.funnel_attempts.next_node marts.funnel_attempts.channel
+    marts.retention_cells.retention marts.journey_edges.journey
     marts.journey_edges.to_node marts.journey_edges.from_node marts.journey_paths.path
     marts.heatmap_cells.source marts.heatmap_cells.path marts.heatmap_elements.source marts.heatmap_elements.path
     marts.heatmap_elements.selector marts.heatmap_elements.text marts.scroll_reach.source marts.scroll_reach.path
@@ -100,7 +102,7 @@ def test_every_section_draws(open_page: Callable[..., Page], report: Path) -> No
     assert page.evaluate("[...document.querySelectorAll('main > section')].map((one) => one.id)") == names
     for name in names:
         assert page.locator(f"#{name} .card").count() > 0
-    assert page.locator(".chart").count() == page.locator(".chart svg").count() == 10
+    assert page.locator(".chart").count() == page.locator(".chart svg").count() == 11
     assert page.locator(".tile").count() == 10
     assert page.locator(".empty").all_text_contents() == [
         "No way that ended in this month is known to have come to nothing; "
@@ -285,7 +287,7 @@ def test_filters_leave_the_chosen_dates_source_channel_and_device(
         f"5 Oct {UNKNOWN} 20 Oct 2026, source web, channel Email, device mobile"
     )
     for name in ("journeys", "pages", "retention", "attribution"):
-        assert " together: " in (page.locator(f"#{name} .unfiltered").text_content() or "")
+        assert " together: " in (page.locator(f"#{name} .unfiltered").last.text_content() or "")
     asked = page.evaluate("location.hash")
     again = open_page(report)
     again.evaluate(f"location.hash = {asked!r}")
@@ -330,6 +332,79 @@ def test_lifecycle_sessions_and_bots_are_the_data(open_page: Callable[..., Page]
         page.locator("#sessions .card .note").first.text_content() or ""
     )
     assert "programs are counted by source and date" in (page.locator("#bots .unfiltered").text_content() or "")
+
+
+REACHED = """
+    select count(*) filter (where depth >= 1), count(*) filter (where depth >= 2), count(*) filter (where depth >= 3),
+        count(*) filter (where depth >= 4)
+    from marts.funnel_attempts
+    where funnel = 'checkout' and period_start between '2026-10-05' and '2026-10-20' and device = 'mobile'"""
+NEXT = """
+    select next_node, count(*)::varchar, printf('%.1f %%', 100 * count(*) / sum(count(*)) over ())
+    from marts.funnel_attempts
+    where funnel = 'checkout' and period_start between '2026-10-05' and '2026-10-20' and device = 'mobile' and depth = 1
+    group by 1 order by count(*) desc"""
+
+
+def test_a_funnel_follows_the_filters_and_says_what_those_who_dropped_did(
+    open_page: Callable[..., Page], report: Path, sample: Path
+) -> None:
+    page = open_page(report)
+    page.evaluate("location.hash = '#range=2026-10-05..2026-10-20&device=mobile'")
+    page.wait_for_function("document.querySelector('[data-filter=device]').value === 'mobile'")
+    with duckdb.connect(str(sample), read_only=True) as connection:
+        reached = connection.execute(REACHED).fetchall()[0]
+        after = connection.execute(NEXT).fetchall()
+        done = connection.execute(f"select count(*) from ({NEXT})").fetchall()
+    assert done[0][0] == len(after) == 3
+    assert [row[1] for row in cells(page, "checkout: steps")] == [f"{n:,}" for n in reached]
+    low, high = wilson(reached[3], reached[0]) or (0, 0)
+    assert cells(page, "checkout: steps")[3][4:6] == [f"{low * 100:.1f} %", f"{high * 100:.1f} %"]
+    assert "Medians are kept for whole ranges" in (page.locator("#funnels .note").first.text_content() or "")
+    page.select_option('#funnels [aria-label="After which step"] >> nth=0', index=0)
+    shown = cells(page, "checkout: next after Product Viewed")
+    assert [(row[0].removesuffix(": the visit ended"), *row[1:]) for row in shown] == after
+    by = cells(page, "checkout by channel")
+    assert sum(int(row[1]) for row in by) == reached[0]
+    took = cells(page, "checkout: time from the first step")
+    assert sum(int(row[1]) for row in took) == reached[3]
+    assert took[-1][3] == "100.0 %"
+    page.click('#funnels [data-choice="device"]')
+    assert [row[:2] for row in cells(page, "checkout by device")] == [["mobile", f"{reached[0]:,}"]]
+    page.evaluate("location.hash = '#range=2026-11-19..2026-11-20'")
+    page.wait_for_function("document.querySelector('[data-date=since]').value === '2026-11-19'")
+    assert "the time to convert must be over" in (page.locator("#funnels .empty").first.text_content() or "")
+
+
+def test_ways_begin_and_end_where_the_reader_says(open_page: Callable[..., Page], report: Path, sample: Path) -> None:
+    page = open_page(report)
+    page.select_option('[data-filter="source"]', "web")
+    page.select_option('#journeys [aria-label="Start"]', "/sale")
+    page.select_option('#journeys [aria-label="End"]', "/checkout")
+    assert page.evaluate("document.activeElement.ariaLabel") == "End"
+    with duckdb.connect(str(sample), read_only=True) as connection:
+        visits = connection.execute(
+            "select list(e.path order by e.event_at, e.event_id), any_value(s.is_converted) from core.sessions as s"
+            " join core.events as e using (session_id) where not s.is_bot and s.source = 'web'"
+            " and s.date between '2026-10-24' and '2026-11-20' group by session_id"
+        ).fetchall()
+    ways: dict[str, list[int]] = {}
+    for walked, is_converted in visits:
+        way = [name for at, name in enumerate(walked) if not at or walked[at - 1] != name]
+        if "/sale" in way and "/checkout" in way[way.index("/sale") + 1 :]:
+            start = way.index("/sale")
+            part = way[start : way.index("/checkout", start + 1) + 1][:5]
+            counts = ways.setdefault("".join(part), [0, 0])
+            counts[0] += 1
+            counts[1] += is_converted
+    assert len(ways) == 1
+    shown = cells(page, "Paths most taken")
+    assert {row[0]: [int(row[1]), int(row[3])] for row in shown} == ways
+    flow = cells(page, "From where to where: flow")
+    assert flow[0][:2] == ["1", "/sale"]
+    assert sum(int(row[3]) for row in flow if row[0] == "1") == sum(n for n, _ in ways.values())
+    page.select_option('#journeys [aria-label="Steps"]', "3")
+    assert {row[2] for row in cells(page, "From where to where: flow") if row[0] == "3"} == {"(more)"}
 
 
 def test_value_kept_is_value_over_that_of_the_first_period(
@@ -550,7 +625,7 @@ def test_a_chosen_source_is_said_where_it_does_not_count(open_page: Callable[...
     before = page.locator('[data-metric="sessions"] .figure').text_content()
     page.select_option('[data-filter="source"]', "web")
     assert page.locator('[data-metric="sessions"] .figure').text_content() != before
-    for section in ("funnels", "journeys", "retention"):
+    for section in ("journeys", "retention"):
         assert (page.locator(f"#{section} .unfiltered").text_content() or "").startswith("All sources together: ")
 
 
@@ -597,7 +672,7 @@ def test_it_prints_light_even_from_a_dark_screen(open_page: Callable[..., Page],
     assert page.evaluate("document.documentElement.dataset.theme") is None
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("getComputedStyle(document.querySelector('.card')).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.locator(".chart svg[viewBox]").count() == 10
+    assert page.locator(".chart svg[viewBox]").count() == 11
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate("document.documentElement.dataset.theme") is None
 
