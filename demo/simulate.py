@@ -30,6 +30,8 @@ ROUNDS = (42, 72, 90)
 LATE_PCT = 0.03
 DOUBLED_PCT = 0.015
 CHUNK = 1 << 20
+# What a day's advertisements cost for a hundred visitors to come in 91 days, in cents.
+SPEND = (("Paid Search", 70), ("Paid Social", 55), ("Display", 12), ("Affiliates", 9))
 
 _encode = msgspec.json.Encoder().encode
 
@@ -91,8 +93,9 @@ class _Rounds:
 
 
 class _Simulator:
-    def __init__(self, rng: Random, days: Days, folder: Path) -> None:
+    def __init__(self, rng: Random, days: Days, folder: Path, visitors: int) -> None:
         self.rng = rng
+        self.scale = visitors / 100
         self.days = days
         self.tally = Tally(days)
         self.rounds = _Rounds(rng, self.tally, folder)
@@ -195,6 +198,16 @@ class _Simulator:
         for number in range(30):
             self._robot_page(day, at + number * 30, device.anonymous_id, device.browser.user_agent, None)
 
+    def advertise(self, day: int) -> None:
+        """The shop's own server says what the day's advertisements cost; nobody did it, so it names nobody."""
+        context = msgspec.Raw(_encode(Context(SERVER_LIBRARY)))
+        at = self.days.midnights[day] + 23 * HOUR
+        for number, (channel, cents) in enumerate(SPEND):
+            cost = round(cents * self.scale * self.rng.uniform(0.8, 1.2)) / 100
+            message_id = f"{self.rng.getrandbits(96):024x}"
+            properties = {"channel": channel, "cost": cost, "currency": "EUR"}
+            self.emitter(day)(Event(message_id, "track", iso(at + number), context, "Ad Spend", properties=properties))
+
     def _robot_page(self, day: int, at: int, anonymous_id: str, agent: str, path: str | None) -> None:
         product = some_product(self.rng)
         path = path or product.path
@@ -237,7 +250,7 @@ def simulate(
     """
     days = span(until, TIMEZONE, ROUNDS[-1])
     rng = Random(f"{seed} {until.isoformat()} {visitors}")
-    simulator = _Simulator(rng, days, folder)
+    simulator = _Simulator(rng, days, folder, visitors)
     tally = simulator.tally
     for plan in plans(rng, days, visitors):
         simulator.person(plan)
@@ -248,6 +261,8 @@ def simulate(
         simulator.crawlers(day, 2 + visitors // 700)
     for day in (20, 21, 55):
         simulator.scraper(day)
+    for day in range(days.last):
+        simulator.advertise(day)
     simulator.rounds.close()
     tally.add_up()
     if progress:
