@@ -87,7 +87,8 @@ class Part:
     said: Path
     revive: Callable[[], None] | None = None  # to start it again, where that is not `start`
     state: str = "waits"
-    began: float = 0.0
+    began: float = 0.0  # when it was last started
+    took: float = 0.0  # seconds that its first start took
     deaths: int = 0
     again_at: float = 0.0
 
@@ -191,9 +192,9 @@ def _start(parts: list[Part], starters: ThreadPoolExecutor, console: Console, st
             return
         part.state, part.began = "starts", time.monotonic()
         part.start()
-        part.state, part.began = "runs", time.monotonic() - part.began
+        part.state, part.took = "runs", time.monotonic() - part.began
         if not console.is_terminal:
-            console.print(f"{part.name} runs after {part.began:.0f} s", highlight=False)
+            console.print(f"{part.name} runs after {part.took:.0f} s", highlight=False)
 
     with Live(console=console, transient=True) as live:
         kafka = starters.submit(begin, by_name["Kafka"])
@@ -210,7 +211,7 @@ def _start(parts: list[Part], starters: ThreadPoolExecutor, console: Console, st
 def _progress(parts: list[Part]) -> Table:
     table = Table(show_header=False, box=None)
     for part in parts:
-        seconds = part.began if part.state == "runs" else time.monotonic() - part.began if part.began else 0.0
+        seconds = part.took if part.state == "runs" else time.monotonic() - part.began if part.began else 0.0
         style = {"runs": "green", "starts": "yellow", "waits": "dim"}[part.state]
         table.add_row(part.name, f"[{style}]{part.state}[/]", f"{seconds:.0f} s")
     return table
