@@ -219,7 +219,7 @@ def _cells(published: Published, funnel: Row, starts: list[date], cube: Row) -> 
     rows = ask(
         f"select period_start, source, channel, device, grp, {counted},"
         " count(*) filter (where is_excluded) as excluded_n from attempts"
-        " group by all order by period_start",
+        " group by all order by all",
         (*whose, "grp"),
         (*depths, "excluded_n"),
     )
@@ -234,14 +234,14 @@ def _cells(published: Published, funnel: Row, starts: list[date], cube: Row) -> 
         "times": ask(
             f"select period_start, source, channel, device, grp, case {bins} else {len(EDGES) - 1} end as bin,"
             " count(*) as n from attempts where took_s is not null and not is_excluded"
-            " group by all order by period_start",
+            " group by all order by all",
             (*whose, "grp"),
             ("bin", "n"),
         ),
         "next": ask(
             "select period_start, source, channel, device, depth::integer as depth,"
             " node, count(*) as n from attempts where depth < $count and not is_excluded"
-            " group by all order by period_start",
+            " group by all order by all",
             (*whose, "depth", "node"),
             ("n",),
         ),
