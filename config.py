@@ -26,12 +26,12 @@ PREFIX = "FOOTFALL_"
 
 # Named in the design, built later: refused with a sentence, since a setting that does nothing would mislead.
 LATER = {
-    "": {"segment", "heatmap", "value", "feedback", "experiment", "id_blocklist"},
+    "": {"segment", "heatmap", "value", "feedback", "experiment"},
     "collector": {"depth"},
     "sessions": {"preset"},
     "funnel": {"on_exclude", "hold", "fixed", "segment", "preset"},
     "retention": {"segment", "preset"},
-    "journey": {"edge_limit", "min_weight", "segment"},
+    "journey": {"segment"},
 }
 
 # What every view of a planned event has of its own.
@@ -313,6 +313,7 @@ class Sessions(Part):
 class Identity(Part):
     stitch_days: Annotated[int, Field(ge=0, le=3650)] = 30
     max_users_per_device: Annotated[int, Field(ge=1)] = 3
+    id_blocklist: Texts = ()
 
 
 class Bots(Part):
@@ -443,6 +444,8 @@ class Journey(Part):
     max_steps: Annotated[int, Field(ge=1, le=20)] = 5
     scope: Literal["session", "person"] = "session"
     window: Duration = timedelta(days=1)
+    edge_limit: Annotated[int, Field(ge=1, le=500)] = 50
+    min_weight: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -560,6 +563,7 @@ class Config(Part):
             "identity": {
                 "stitch_us": _us(timedelta(days=self.identity.stitch_days)),
                 "max_users_per_device": self.identity.max_users_per_device,
+                "id_blocklist": sorted({each.strip().lower() for each in self.identity.id_blocklist}),
             },
             "bots": _plain(self.bots),
             "friction": {
@@ -572,7 +576,10 @@ class Config(Part):
             "funnels": [_funnel(funnel) for funnel in self.funnels],
             "retentions": [_retention(retention) for retention in self.retentions],
             "lifecycle": _plain(self.lifecycle),
-            "journeys": [_plain(journey, "window") | {"window_us": _us(journey.window)} for journey in self.journeys],
+            "journeys": [
+                _plain(journey, "window", "edge_limit", "min_weight") | {"window_us": _us(journey.window)}
+                for journey in self.journeys
+            ],
             "attribution": _plain(self.attribution, "lookback") | {"lookback_us": _us(self.attribution.lookback)},
             "events": [
                 {

@@ -383,7 +383,8 @@ def _report(home: Path) -> str:
     from report import page
 
     bi, out = _published(home), home / "report.html"
-    page.write(bi, out, now=steps.now())
+    limits = {each.name: (each.edge_limit, each.min_weight) for each in steps.load_settings(home).journeys}
+    page.write(bi, out, now=steps.now(), limits=limits)
     return f"Wrote {out}; open it in a browser."
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from report.period import Period, Range
 from report.published import Published, Row
 
-MOST_EDGES = 100
+MOST_EDGES = 50
 MOST_NODES = 7
 MOST_PATHS = 15
 SPECIAL = ("(exit)", "(more)")
 OTHER = "(other)"
 
 
-def read(published: Published, period: Period) -> list[Row]:
-    """Every journey with its flow and its top paths in each range."""
+def read(published: Published, period: Period, limits: Mapping[str, tuple[int, int]]) -> list[Row]:
+    """Every journey with its flow and its top paths in each range; `limits` as for page.write."""
     names = published.rows("select distinct journey from marts.journey_edges order by journey")
     has_paths = published.lacks("marts.journey_paths", "journey date path unit_n conversion_n") is None
     return [
@@ -23,7 +24,7 @@ def read(published: Published, period: Period) -> list[Row]:
             "name": row["journey"],
             "ranges": {
                 choice.key: {
-                    "flow": flow(_edges(published, row["journey"], choice)),
+                    "flow": flow(_edges(published, row["journey"], choice), *limits.get(row["journey"], ())),
                     **(_paths(published, row["journey"], choice) if has_paths else {"paths": [], "path_n": 0}),
                 }
                 for choice in period.ranges
@@ -33,21 +34,22 @@ def read(published: Published, period: Period) -> list[Row]:
     ]
 
 
-def flow(edges: list[Row]) -> Row:
-    """Edges of at most MOST_EDGES: in each step the smallest nodes become `(other)`, so no unit is left out.
+def flow(edges: list[Row], most_edges: int = MOST_EDGES, least: int = 1) -> Row:
+    """At most `most_edges`, where one node a step allows it: in each step the smallest nodes, and those of fewer than
+    `least` units, become `(other)`, so no unit is left out.
 
     Comes out as `nodes` [[step, name, unit_n, nodes folded into it]] and `edges` [[from index, to index,
     unit_n, seconds]]. Seconds are the dates' medians averaged by units, None for `(exit)`; `edge_n` counts
     the edges before folding.
     """
     for most in range(MOST_NODES, 0, -1):
-        folded = _folded(edges, most)
-        if len(folded["edges"]) <= MOST_EDGES:
+        folded = _folded(edges, most, least)
+        if len(folded["edges"]) <= most_edges:
             break
     return folded
 
 
-def _folded(edges: list[Row], most: int) -> Row:
+def _folded(edges: list[Row], most: int, least: int) -> Row:
     weight: dict[tuple[int, str], int] = defaultdict(int)
     for edge in edges:
         # a node weighs what flows in; at the first step, what flows out
@@ -60,8 +62,9 @@ def _folded(edges: list[Row], most: int) -> Row:
             (name for at, name in weight if at == step and name not in SPECIAL),
             key=lambda name: (-weight[step, name], name),
         )
+        heavy_n = sum(weight[step, name] >= least for name in plain)
         # one node alone is shown by its name, not as "other"
-        limit = len(plain) if len(plain) <= most + 1 else most
+        limit = heavy_n if heavy_n <= most + (heavy_n == len(plain)) else most
         folded_n[step] = len(plain) - limit
         kept |= {(step, name): name if rank < limit else OTHER for rank, name in enumerate(plain)}
         kept |= {(step, name): name for name in SPECIAL if (step, name) in weight}

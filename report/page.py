@@ -6,7 +6,7 @@ import html
 import json
 import re
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -68,14 +68,15 @@ SCRIPTS = (
 )
 
 
-def write(bi: Path, out: Path, *, now: datetime) -> None:
+def write(bi: Path, out: Path, *, now: datetime, limits: Mapping[str, tuple[int, int]] | None = None) -> None:
     """Write the report on the published file `bi` to `out`, whole or not at all.
 
-    `now` (aware, or UTC) is only printed, as the moment of writing. Raises ReportError, one sentence, where
-    `bi` is missing or unreadable or `out` cannot be written.
+    `now` (aware, or UTC) is only printed, as the moment of writing. `limits` holds, by name of a journey, how many
+    edges its flow shows at most and how many units a node needs to be shown by name. Raises ReportError, one
+    sentence, where `bi` is missing or unreadable or `out` cannot be written.
     """
     with open_published(bi) as published:
-        page = render(content(published, now=now))
+        page = render(content(published, now=now, limits=limits or {}))
     half = out.with_name(out.name + ".part")
     try:
         half.write_text(page, encoding="utf-8")
@@ -87,7 +88,7 @@ def write(bi: Path, out: Path, *, now: datetime) -> None:
         ) from error
 
 
-def content(published: Published, *, now: datetime) -> Row:
+def content(published: Published, *, now: datetime, limits: Mapping[str, tuple[int, int]]) -> Row:
     """All that the page shows. A section that its tables cannot fill is {"empty": why, in a sentence}."""
     build = quality.build_info(published)
     missing = published.lacks(
@@ -148,7 +149,7 @@ def content(published: Published, *, now: datetime) -> Row:
             "marts.journey_edges",
             "journey date step_no from_node to_node unit_n median_s",
             _define("journey"),
-            lambda: journeys.read(published, dates) if dates else None,
+            lambda: journeys.read(published, dates, limits) if dates else None,
         ),
         "walks": section(
             "core.events",

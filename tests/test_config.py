@@ -265,7 +265,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(text: str, sentence: str) -
         (FUNNEL + 'on_exclude = "stop"', '"on_exclude" is not built yet'),
         (FUNNEL + 'hold = ["device"]', '"hold" is not built yet'),
         (FUNNEL + 'breakdown_from = "all"', '"breakdown_from" = "all" is not built yet'),
-        (JOURNEY + "edge_limit = 10", '"edge_limit" is not built yet'),
+        (JOURNEY + 'segment = "x"', '"segment" is not built yet'),
     ],
 )
 def test_what_is_planned_but_not_built_is_refused(text: str, key: str) -> None:

@@ -69,6 +69,7 @@ class Sessions(msgspec.Struct, frozen=True):
 class Identity(msgspec.Struct, frozen=True):
     stitch_us: int = 30 * DAY_US
     max_users_per_device: int = 3
+    id_blocklist: tuple[str, ...] = ()  # ids, in small letters, that stand for nobody
 
 
 class Bots(msgspec.Struct, frozen=True):

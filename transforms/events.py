@@ -13,6 +13,8 @@ from warehouse import Warehouse
 HOST = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?:[^/?#@]*@)?([^/?#:]*)"
 PATH = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?([^?#]*)"
 ID_SEGMENT = r"[0-9]+|[0-9a-fA-F]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+# What an app sends in place of an id stands for nobody.
+SOMEBODY = "lower(trim({})) not in (select unnest(cast($nobody as varchar[])))"
 
 
 def append(run: Run) -> int:
@@ -76,34 +78,34 @@ def _forget(run: Run) -> int:
 
 def _identify(run: Run, values: dict[str, object]) -> None:
     """Temp tables batch_devices, batch_users: the batch's distinct ids with their keyed hashes; kept for good too."""
-    warehouse = run.warehouse
+    warehouse, nobody = run.warehouse, list(run.definitions.identity.id_blocklist)
     warehouse.execute(
         f"""
         create or replace temp table batch_devices as
         with named as (
             select source, anonymous_id from raw.events
-            where event_no > $after and event_no <= $upto and anonymous_id is not null
+            where event_no > $after and event_no <= $upto
             union
             select source, json_extract_string(properties, '$.previous_id') as anonymous_id from raw.events
             where event_no > $after and event_no <= $upto and type = 'alias'
         )
         select source, anonymous_id, {keyed_hash("concat_ws(chr(31), 'device', source, anonymous_id)")} as device_id
         from named
-        where anonymous_id is not null
+        where anonymous_id is not null and {SOMEBODY.format("anonymous_id")}
         """,
-        {**values, **run.pads()},
+        {**values, **run.pads(), "nobody": nobody},
     )
     warehouse.execute(
         f"""
         create or replace temp table batch_users as
         with named as (
             select distinct user_id from raw.events
-            where event_no > $after and event_no <= $upto and user_id is not null
+            where event_no > $after and event_no <= $upto and user_id is not null and {SOMEBODY.format("user_id")}
         )
         select user_id, {keyed_hash("concat_ws(chr(31), 'user', user_id)")} as person_id
         from named
         """,
-        {**values, **run.pads()},
+        {**values, **run.pads(), "nobody": nobody},
     )
     warehouse.execute(
         "insert into core.devices by name select device_id, source, anonymous_id from batch_devices "

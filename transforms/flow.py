@@ -64,7 +64,15 @@ MODELS = (
         "events",
         ("core.events", "core.devices", "core.users", "core.agents", "core.identity_edges"),
         (),
-        lambda d: (d.site.timezone, d.site.hosts, d.site.ignore_referrers, d.pages, d.bots, d.sessions.ignore),
+        lambda d: (
+            d.site.timezone,
+            d.site.hosts,
+            d.site.ignore_referrers,
+            d.pages,
+            d.identity.id_blocklist,
+            d.bots,
+            d.sessions.ignore,
+        ),
         events.append,
     ),
     Model(

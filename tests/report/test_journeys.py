@@ -46,5 +46,11 @@ def test_what_is_folded_is_counted() -> None:
     assert other[3] == 40 - sum(node[0] == 2 and node[1] != OTHER for node in found["nodes"])
 
 
+def test_a_station_of_few_is_not_shown_by_name_nor_more_edges_than_asked() -> None:
+    found = flow([edge(1, "/", f"/{n}", n) for n in range(1, 6)], 50, 4)
+    assert found["nodes"] == [[1, "/", 15, 0], [2, "/5", 5, 0], [2, "/4", 4, 0], [2, OTHER, 6, 3]]
+    assert len(flow([edge(1, "/", f"/{n}", n) for n in range(1, 30)], 3)["edges"]) == 3
+
+
 def test_no_edges_no_flow() -> None:
     assert flow([]) == {"nodes": [], "edges": [], "edge_n": 0}

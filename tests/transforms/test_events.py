@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.transforms.histories import START, Told, land, warehouse_in_memory
-from transforms.definitions import Bots, Definitions, PageRule, Sessions, Site
+from transforms.definitions import Bots, Definitions, Identity, PageRule, Sessions, Site
 from transforms.flow import build
 from warehouse import Warehouse
 
@@ -124,6 +124,18 @@ def test_which_events_bear_a_session() -> None:
     ]
     off_site = built(sent(1, name="Survey Answered", type="track", url=None))
     assert off_site.execute("select is_bearing from core.events") == [(False,)]
+
+
+def test_an_id_on_the_blocklist_stands_for_nobody() -> None:
+    rows = [("d-1", "u-1"), ("Kiosk ", "u-1"), ("d-2", " TEST"), ("kiosk", "test")]
+    warehouse = warehouse_in_memory()
+    told = [sent(number, anonymous_id=device, user_id=user) for number, (device, user) in enumerate(rows)]
+    land(warehouse, told, START + timedelta(days=200))
+    build(warehouse, Definitions(identity=Identity(id_blocklist=("kiosk", "test"))), key=b"k" * 32, now=START)
+    found = warehouse.execute(
+        "select device_id is not null, user_person_id is not null from core.events order by event_no"
+    )
+    assert found == [(True, True), (False, True), (True, False), (False, False)]
 
 
 def flags(warehouse: Warehouse) -> list[tuple[Any, ...]]:
