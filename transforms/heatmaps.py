@@ -48,8 +48,8 @@ def count_cells(warehouse: Warehouse, horizon: datetime) -> tuple[pl.DataFrame, 
     )
     ends = [upto // SLICE for upto in itertools.accumulate(n for _, n in days)]
     counted: list[Future[pl.DataFrame]] = []
-    # One slice is counted while the next one is read; there are never more than two.
-    with ThreadPoolExecutor(1) as beside:
+    # Two slices are counted while the next one is read; there are never more than three.
+    with ThreadPoolExecutor(2) as beside:
         for _, slice_ in itertools.groupby(zip(ends, days, strict=True), key=lambda day: day[0]):
             sliced = [date for _, (date, _) in slice_]
             samples = warehouse.frame(
@@ -57,8 +57,8 @@ def count_cells(warehouse: Warehouse, horizon: datetime) -> tuple[pl.DataFrame, 
                 "and p.date between $first and $last",
                 {"height": height, "session_no": session_no, "first": sliced[0], "last": sliced[-1]},
             )
-            if counted:
-                counted[-1].result()
+            if len(counted) > 1:
+                counted[-2].result()
             counted.append(beside.submit(heatmap_cells.count, samples))
     # Most samples stand for themselves alone: what the others add is counted apart.
     more = warehouse.frame(
