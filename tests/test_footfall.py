@@ -459,6 +459,8 @@ def test_a_full_disk_is_a_sentence(home: Path, tmp_path: Path) -> None:
         ],
         capture_output=True,
         text=True,
+        # Python would leave what it compiles there cut off at the limit, for all that come after.
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
         check=False,
     )

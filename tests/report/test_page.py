@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 21, 15, 0)
 
 def page(bi: Path, folder: Path) -> str:
     out = folder / "report.html"
-    write(bi, out, now=NOW)
+    write(bi, out, now=NOW, limits={"from-home": (100, 1)})
     return out.read_text(encoding="utf-8")
 
 
