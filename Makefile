@@ -41,7 +41,7 @@ up: setup-airflow $(if $(shell command -v mvn),kafka) ## Kafka, collector, forwa
 	@$(BIN)/python -m stack.up $(ARGS)
 
 test: setup-dev readers clickhouse $(if $(shell command -v mvn),kafka) ## set up all that the tests need and run them
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: format lint types sql-lint ## what must hold before a commit
 

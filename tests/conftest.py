@@ -23,6 +23,17 @@ ROOT = Path(__file__).parents[1]
 READERS = ("1.2.2", "1.5.6")
 # The tests start hundreds of processes: only the first of them compiles what it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Whoever uses one of these runs in the process that has it; it takes longest, so it begins first.
+SHARED = {"broker", "airflow_database", "stack"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes share the run (make test): what shares a broker stays together, and so does each file."""
+    for item in items:
+        is_shared = not SHARED.isdisjoint(getattr(item, "fixturenames", ()))
+        item.add_marker(pytest.mark.xdist_group("stack" if is_shared else item.path.stem))
+    items.sort(key=lambda item: SHARED.isdisjoint(getattr(item, "fixturenames", ())))
 
 
 @pytest.hookimpl(wrapper=True)
