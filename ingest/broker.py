@@ -157,19 +157,29 @@ def _why(client: Mapping[str, Any], said: list[str]) -> str:
     protocol, text = client["security_protocol"], " ".join(said)
     if trouble := _unreachable(client["bootstrap_servers"]):
         return f"No Kafka broker answers at {where} ({trouble}). Start it, or correct bootstrap in [kafka]."
-    if "CERTIFICATE" in text.upper():
-        told = re.search(r"certificate verify failed: ([^(\"']+)", text)
+    if told := re.search(r"certificate verify failed: (.+?)\.? \(", text):
         return (
-            f"The certificate of the broker at {where} is not good ({(told[1] if told else 'refused').strip()}). "
-            "Correct cafile, certfile and keyfile in [kafka.security], or the broker's name in bootstrap."
+            f"The certificate of the broker at {where} is not good ({told[1]}). "
+            "Correct cafile in [kafka.security], or the broker's name in bootstrap."
         )
+    if re.search("ALERT_.*(CERTIFICATE|UNKNOWN_CA)", text):
+        does = (
+            "refuses this client's certificate" if client["ssl_certfile"] else "asks for a certificate of this client"
+        )
+        return f"The broker at {where} {does}. Correct certfile and keyfile in [kafka.security]."
+    if re.search(r"PEM lib|\[X509: |KEY_VALUES_MISMATCH", text):
+        return "The files do not hold what they should. Correct cafile, certfile and keyfile in [kafka.security]."
     if "UnsupportedSaslMechanism" in text:
         return f"The broker at {where} does not take {client['sasl_mechanism']}. Correct mechanism in [kafka.security]."
     if "IllegalSaslState" in text:
         return f"The broker at {where} asks for no password on this port. Correct protocol in [kafka.security]."
-    if "WRONG_VERSION_NUMBER" in text or "SSL" in text.replace("SASL_SSL", ""):
+    if "Handshake failed" in text or "WRONG_VERSION_NUMBER" in text:
         return f"The broker at {where} speaks no TLS on this port. Correct protocol in [kafka.security]."
-    if "socket disconnected" in text and protocol.startswith("SASL"):
+    # It hangs up on a wrong password only once it has said of which version it is.
+    is_known = "broker_version=(" in text
+    if "SaslAuthenticationFailed" in text or (
+        protocol.startswith("SASL") and "socket disconnected" in text and is_known
+    ):
         return (
             f"The broker at {where} refuses the user {client['sasl_plain_username']}. "
             "Correct username, password and mechanism in [kafka.security]."

@@ -22,18 +22,27 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={listeners}
+listener.security.protocol.map=\
+CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
 sasl.enabled.mechanisms=SCRAM-SHA-512
-listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=\
-org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config={scram}
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={scram}
 log.dirs={data}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
+"""
+SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+TLS = """\
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/broker.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={folder}/ca.pem
+listener.name.ssl.ssl.client.auth=required
 """
 
 
@@ -44,25 +53,31 @@ class BrokerError(Exception):
 class Broker:
     """A broker whose data, settings and output live in `folder`; it stands still until `start`.
 
-    `port` takes whoever comes, `sasl_port` asks for USER and PASSWORD (SCRAM-SHA-512); both, and a third for
-    the broker itself, are free ones of 127.0.0.1 unless given. A folder that held a broker is gone on with,
-    on the ports it had. Ends with the process that started it, however that ends. Also a context manager.
+    `ports` are free ones of 127.0.0.1, by protocol: PLAINTEXT takes whoever comes, SASL_PLAINTEXT asks for USER
+    and PASSWORD (SCRAM-SHA-512). With `certificates`, a folder with broker.pem (its key and certificate, not
+    encrypted) and ca.pem, SASL_SSL asks for the same over TLS, and SSL for a certificate that ca.pem vouches for.
+    A folder that held a broker is gone on with, on the ports it had. Ends with the process that started it,
+    however that ends. Also a context manager.
     """
 
-    def __init__(
-        self, folder: Path, *, port: int | None = None, sasl_port: int | None = None, memory_mb: int = 512
-    ) -> None:
+    def __init__(self, folder: Path, *, certificates: Path | None = None, memory_mb: int = 512) -> None:
         self.folder = folder
         self._memory_mb = memory_mb
         self._settings = folder / "server.properties"
         self._said = folder / "broker.log"
         self._process: subprocess.Popen[bytes] | None = None
         if self._settings.exists():
-            self.port, self.sasl_port = _ports(self._settings)
+            self.ports = _ports(self._settings)
         else:
-            free = free_ports(3)
-            self.port, self.sasl_port = port or free[0], sasl_port or free[1]
-            self._format(free[2])
+            protocols = ("PLAINTEXT", "SASL_PLAINTEXT", *(("SSL", "SASL_SSL") if certificates else ()))
+            *free, controller = free_ports(len(protocols) + 1)
+            self.ports = dict(zip(protocols, free, strict=True))
+            self._format(controller, certificates)
+
+    @property
+    def port(self) -> int:
+        """The port that takes whoever comes."""
+        return self.ports["PLAINTEXT"]
 
     @property
     def bootstrap(self) -> str:
@@ -133,11 +148,13 @@ class Broker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _format(self, controller: int) -> None:
+    def _format(self, controller: int, certificates: Path | None) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        settings = SETTINGS.format(
-            port=self.port, sasl_port=self.sasl_port, controller=controller, data=self.folder.absolute() / "data"
-        )
+        listeners = ",".join(f"{protocol}://127.0.0.1:{port}" for protocol, port in self.ports.items())
+        data = self.folder.absolute() / "data"
+        settings = SETTINGS.format(listeners=listeners, controller=controller, scram=SCRAM, data=data)
+        if certificates:
+            settings += TLS.format(folder=certificates.absolute())
         # Under its final name only once the data's folder is whole: the name says that there is a broker.
         new = self._settings.with_suffix(".new")
         new.write_text(settings, encoding="utf-8")
@@ -168,10 +185,10 @@ def _java(*values: str) -> list[str]:
     return ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*", *values]
 
 
-def _ports(settings: Path) -> tuple[int, int]:
+def _ports(settings: Path) -> dict[str, int]:
     lines = dict(line.split("=", 1) for line in settings.read_text(encoding="utf-8").splitlines() if "=" in line)
-    port, sasl_port = (int(each.rsplit(":", 1)[1]) for each in lines["advertised.listeners"].split(","))
-    return port, sasl_port
+    listeners = (each.split("://127.0.0.1:") for each in lines["advertised.listeners"].split(","))
+    return {protocol: int(port) for protocol, port in listeners}
 
 
 def _last_line(said: bytes) -> str:

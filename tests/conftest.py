@@ -104,11 +104,27 @@ def clickhouse() -> Path:
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Generator[kafka.Broker, None, None]:
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ca.pem, what it vouches for (client.pem, broker.pem of 127.0.0.1 with its key), and other.pem."""
+    folder = tmp_path_factory.mktemp("certificates")
+    make = [require("openssl", "apt-get install openssl"), "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"]
+    make += ["-pkeyopt", "ec_paramgen_curve:P-256"]
+    of_ca = ["-CA", "ca.pem", "-CAkey", "ca.key"]
+    wanted = {"ca": [], "other": [], "client": of_ca, "broker": [*of_ca, "-addext", "subjectAltName=IP:127.0.0.1"]}
+    for name, more in wanted.items():
+        named = ["-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        subprocess.run([*make, *named, *more], cwd=folder, capture_output=True, check=True)
+    whole = folder / "broker.pem"
+    whole.write_text((folder / "broker.key").read_text() + whole.read_text())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Generator[kafka.Broker, None, None]:
     """One Kafka broker for the whole run. Each test takes a topic name of its own, and leaves it running."""
     if lack := kafka.missing():
         pytest.skip(lack)
-    with kafka.Broker(tmp_path_factory.mktemp("kafka")) as one:
+    with kafka.Broker(tmp_path_factory.mktemp("kafka"), certificates=certificates) as one:
         yield one
 
 

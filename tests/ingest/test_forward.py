@@ -208,7 +208,7 @@ def test_a_log_has_one_forwarder(folder: Path, topic: str, broker: Broker) -> No
 def test_a_password_and_scram_let_it_in(folder: Path, topic: str, broker: Broker) -> None:
     write(folder, [event(1)])
     login = {"sasl_mechanism": "SCRAM-SHA-512", "sasl_plain_username": USER, "sasl_plain_password": PASSWORD}
-    address = [f"127.0.0.1:{broker.sasl_port}"]
+    address = [f"127.0.0.1:{broker.ports['SASL_PLAINTEXT']}"]
     given = client(broker, bootstrap_servers=address, security_protocol="SASL_PLAINTEXT", **login)
     Forwarder(folder, client=given, topic=topic, clock=clock).run(threading.Event(), drain=True)
     assert len(records(broker, topic)) == 1

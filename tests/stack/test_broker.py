@@ -48,7 +48,7 @@ def test_a_killed_broker_comes_back_with_its_records_and_ports(own: kafka.Broker
     assert own.pid != pid
     own.stop()
     again = kafka.Broker(own.folder)
-    assert (again.port, again.sasl_port) == (own.port, own.sasl_port)
+    assert again.ports == own.ports
 
 
 def test_a_paused_broker_answers_nobody_until_it_is_resumed(broker: kafka.Broker) -> None:
