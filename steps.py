@@ -84,9 +84,12 @@ def land(
     if done.hole_n:
         known = f"{done.gap_n:,} events or more" if done.gap_n else "Nobody knows how many events"
         text += f" {known} are missing, in {done.hole_n:,} gaps: see raw.gaps."
+    if done.handed_on_n:
+        text += f" {done.handed_on_n:,} segments went to Kafka before they had landed from the log; the rest of them "
+        text += "lands from there: footfall land --from kafka."
     text += f" {len(gone)} segments of the log were let go." if gone else ""
     text += f"\n{behind} See what it lacks now: footfall doctor --repair --home {home}" if behind else ""
-    return bool(done.read_n or done.hole_n or gone or behind), text
+    return bool(done.read_n or done.hole_n or done.handed_on_n or gone or behind), text
 
 
 def _default(settings: Config) -> Literal["log", "kafka"]:

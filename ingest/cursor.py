@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 
 CURSOR: Final = "forward.json"
 STATUS: Final = "forward.status.json"
+RELEASED: Final = "forward.released.json"
 LOCK: Final = "forward.lock"
 SILENT: Final = timedelta(seconds=15)  # a forwarder that said nothing for so long does not run
 LATE: Final = timedelta(seconds=15)
@@ -95,6 +97,19 @@ def load_status(folder: Path) -> Status | None:
         return msgspec.json.decode((folder / STATUS).read_bytes(), type=Status)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+def load_released(folder: Path) -> frozenset[str]:
+    """The segments that the forwarder unlinked because all of them was acknowledged, as far back as it says."""
+    try:
+        return frozenset(msgspec.json.decode((folder / RELEASED).read_bytes(), type=list[str]))
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return frozenset()
+
+
+def save_released(folder: Path, names: Iterable[str]) -> None:
+    """Say which segments are to be unlinked, before they are; on disk when this returns. Raises OSError."""
+    _replace(folder / RELEASED, msgspec.json.encode(sorted(names)), is_synced=True)
 
 
 class Hold:

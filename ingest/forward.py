@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,8 +24,8 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError
 
 from ingest import log
-from ingest.broker import BATCH_BYTES, BrokerError, find_topic, make_topic, reach, refuse_old
-from ingest.cursor import LOCK, Hold, Place, Status, load_cursor
+from ingest.broker import BATCH_BYTES, RETENTION_MS, BrokerError, find_topic, make_topic, reach, refuse_old
+from ingest.cursor import LOCK, Hold, Place, Status, load_cursor, load_released, save_released
 from ingest.event import Reason, Rejection, encode, keep, write_time
 
 VERSION: Final = ("version", b"1")
@@ -464,11 +464,22 @@ class Forwarder:
                 gone.append(segment)
         if gone:
             self._save()  # that they are done must be known before they are gone
+            self._note_released(gone)
         for segment in gone if not self._is_moved else ():
             log.remove(segment)
             self._cursor.places.pop(segment.name, None)
             self._parts.pop(segment.name, None)
             self._is_moved = True
+
+    def _note_released(self, gone: Sequence[log.Segment]) -> None:
+        """Name them to whoever lands from the log, for as long as Kafka keeps what they held."""
+        since_ms = _ms(self._clock() - self._keep) - RETENTION_MS
+        named = {name for name in load_released(self._folder) if int(name.rpartition("-")[2]) >= since_ms}
+        try:
+            save_released(self._folder, named | {segment.name for segment in gone})
+        except OSError as error:
+            self._is_moved = True
+            self._tell(f"The cursor cannot be written ({error.strerror}). Free space on the disk of {self._folder}.")
 
     def _tell(self, problem: str) -> None:
         """Say a problem once; that it is over, too."""

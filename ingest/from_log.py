@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest import log
+from ingest.cursor import load_released
 from ingest.source import LINES, LOG, MARK, Batch, End, Gap, Position, Stretch, naive
 from warehouse import Warehouse
 
@@ -53,8 +54,9 @@ class LogReading:
         found = log.segments(folder)
         names = {segment.name for segment in found}
         self.upto: datetime | None = landed_at
-        self._lost = [
-            (part, position.next_position)
+        released = load_released(folder)
+        self._gone = [
+            _end(part, position.next_position, is_lost=part not in released)
             for part, position in sorted(positions.items())
             if not position.is_done and part not in names
         ]
@@ -75,10 +77,8 @@ class LogReading:
         return sum(part.segment.event_n(part.next_position - 1) for part in self._parts)
 
     def batches(self, batch_events: int, batch_bytes: int) -> Iterator[Batch]:
-        """Whole chunks; a segment whose file is gone comes as a gap."""
-        stretches = [
-            Stretch(part, at, at, gap=Gap(LOG, part, at, at, None, "lost"), is_last=True) for part, at in self._lost
-        ]
+        """Whole chunks; a segment whose file is gone ends there, as a gap if nobody can say that it is in Kafka."""
+        stretches = list(self._gone)
         bodies: list[bytes] = []
         line_n = byte_n = 0
         for part in self._parts:
@@ -138,6 +138,12 @@ def release(warehouse: Warehouse, folder: Path, *, keep: timedelta, now: datetim
             log.remove(segment)
             released.append(segment.name)
     return released
+
+
+def _end(part: str, at: int, *, is_lost: bool) -> Stretch:
+    """The end of a segment whose file is gone: lost, or handed to Kafka, from where the rest of it lands."""
+    gap = Gap(LOG, part, at, at, None, "lost") if is_lost else None
+    return Stretch(part, at, at, gap=gap, is_last=True, is_handed_on=not is_lost)
 
 
 def _stretch(part: _Part, chunk: log.Chunk) -> Stretch:

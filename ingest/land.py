@@ -71,7 +71,10 @@ class LandingTooLarge(LandingError):
 
 @dataclass(frozen=True)
 class Landed:
-    """What a landing did: events read = new + duplicate + rejected; hole_n gaps, gap_n events in them if known."""
+    """What a landing did: events read = new + duplicate + rejected; hole_n gaps, gap_n events in them if known.
+
+    handed_on_n: parts that end because what they held came to another source, from where it lands.
+    """
 
     read_n: int = 0
     new_n: int = 0
@@ -80,6 +83,7 @@ class Landed:
     gap_n: int = 0
     batch_n: int = 0
     hole_n: int = 0
+    handed_on_n: int = 0
 
 
 def land(
@@ -209,6 +213,7 @@ class _Lander:
                 gap_n=sum(gap.event_n or 0 for gap in gaps),
                 batch_n=1,
                 hole_n=len(gaps),
+                handed_on_n=sum(stretch.is_handed_on for stretch in batch.stretches),
             )
             spans = _spans(batch.stretches)
             _check(landed, batch)

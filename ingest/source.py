@@ -51,7 +51,8 @@ class Gap:
 class Stretch:
     """Positions `start` up to `stop` of one part: `line_n` lines were read there, and `gap` if any is missing.
 
-    newest: the latest receipt of what was read, naive UTC. is_last: nothing more will ever come from the part.
+    newest: the latest receipt of what was read, naive UTC. is_last: nothing more will ever come from the part;
+    is_handed_on: because what it held since came to another source, from where it lands.
     """
 
     part: str
@@ -61,6 +62,7 @@ class Stretch:
     gap: Gap | None = None
     newest: datetime | None = None
     is_last: bool = False
+    is_handed_on: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import NewPartitions, NewTopic
 
+import config
+import steps
 from ingest.forward import Forwarder
 from ingest.from_kafka import FromKafka
 from ingest.from_log import FromLog
@@ -192,8 +194,8 @@ def test_resends_fall_out_by_their_place_on_the_log(warehouse: Warehouse, topic:
     assert_covered(warehouse, topic.name)
 
 
-def forward(topic: Topic, folder: Path) -> None:
-    Forwarder(folder, client=topic.client, topic=topic.name, clock=now).run(Flag(), drain=True)
+def forward(topic: Topic, folder: Path, keep: timedelta = 24 * HOUR) -> None:
+    Forwarder(folder, client=topic.client, topic=topic.name, keep=keep, clock=now).run(Flag(), drain=True)
 
 
 def test_what_landed_from_the_log_does_not_land_again_from_kafka_nor_back(
@@ -209,6 +211,35 @@ def test_what_landed_from_the_log_does_not_land_again_from_kafka_nor_back(
     writer.close()
     assert land(warehouse, FromLog(home / "log"), clock=now) == Landed(3, 1, 2, 0, 0, 1)
     assert ids(warehouse) == ["e1", "e2", "e3", "e4"]
+
+
+def test_a_segment_that_went_to_kafka_before_it_had_landed_from_the_log_is_not_lost(
+    warehouse: Warehouse, topic: Topic, home: Path
+) -> None:
+    at = START - HOUR
+    writer, later = (Writer(home / "log", clock=lambda: at) for _ in range(2))
+    writer.append([event("e1")], at, at)
+    later.append([event("e2")], at, at)
+    assert land(warehouse, FromLog(home / "log"), clock=now).new_n == 2
+    name, _ = writer.append([event("e3"), event("e4")], at, at)
+    writer.close()
+    forward(topic, home / "log")
+    forward(topic, home / "log", keep=timedelta(0))
+    gone, _ = later.append([event("e5")], at, at)
+    later.close()
+    left = sorted((home / "log").glob("*.db"))
+    assert [path.stem for path in left] == [gone]
+    left[0].unlink()
+    settings = config.read('[[source]]\nname = "web"\n[kafka]\nbootstrap = ["127.0.0.1:9092"]\n', {})
+    changed, said = steps.land(home, settings, warehouse, source="log")
+    assert changed
+    assert "Nobody knows how many events are missing, in 1 gaps: see raw.gaps. 1 segments went to Kafka before" in said
+    assert warehouse.execute("select part, cause from raw.gaps") == [(gone, "lost")]
+    assert land(warehouse, FromLog(home / "log"), clock=now) == Landed()
+    landed = land(warehouse, topic.source(home), clock=now)
+    assert (landed.new_n, landed.duplicate_n, landed.hole_n) == (2, 2, 0)
+    assert sorted(ids(warehouse)) == ["e1", "e2", "e3", "e4"]
+    assert warehouse.value("select count(*) from raw.positions where part = $name and is_done", {"name": name}) == 1
 
 
 def test_both_sources_give_the_same_rows(topic: Topic, home: Path) -> None:
