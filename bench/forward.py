@@ -1,12 +1,12 @@
 """Events a second from the log into Kafka, beside loops that only produce what is in memory already.
 
-Run: python bench/forward.py [--events 60000] [--rounds 3] [--rate 500] [--outage 60]
+Run: python bench/forward.py [--events 60000] [--rounds 3]
 
 All write the same records (key, value, four headers) to topics with six partitions of one broker that is
 started for it, acknowledged by all replicas, zstd; `make kafka` brings it. They take turns. confluent-kafka
 takes part where it is installed (uv pip install confluent-kafka==2.16.1). Runs on a shared machine differ by
 2x and more: trust the ratios inside one table; `cpu` is processor time an event, client alone, which
-neighbours disturb less. Last: how fast the backlog of an outage goes while events go on arriving.
+neighbours disturb less.
 """
 
 from __future__ import annotations
@@ -165,53 +165,13 @@ def rates(broker: Broker, home: Path, events: int, rounds: int) -> None:
         print(f"| {name} | {rate:,.0f} | {ratio:.2f} | {cpu:.0f} |")
 
 
-def drain(broker: Broker, home: Path, rate: int, outage: int) -> None:
-    """A backlog of `outage` seconds at `rate`, sent while the same rate goes on arriving."""
-    folder = home / "log-outage"
-    lines = [event(n) for n in range(rate * outage)]
-    fill(folder, lines)
-    written = [len(lines)]
-    one = Forwarder(folder, client=client(broker), topic="bench-outage", clock=clock)
-    stop, ended = threading.Event(), threading.Event()
-
-    def arrive() -> None:
-        writer = log.Writer(folder, clock=clock)
-        each = max(1, rate // 50)
-        due = time.monotonic()
-        while not ended.wait(max(0.0, due - time.monotonic())):
-            due += each / rate
-            writer.append(lines[:each], clock(), clock())
-            written[0] += each
-        writer.close()
-
-    def watch() -> None:
-        while one.done.record_n < written[0] - rate / 10:
-            time.sleep(0.01)
-        ended.set()
-        stop.set()
-
-    threads = [threading.Thread(target=each, daemon=True) for each in (arrive, watch)]
-    began = time.monotonic()
-    for each in threads:
-        each.start()
-    one.run(stop)
-    seconds = time.monotonic() - began
-    print(
-        f"\nAn outage of {outage} s at {rate:,} events/s: {one.done.record_n:,} events in {seconds:.1f} s, "
-        f"{one.done.record_n / seconds / rate:.1f} times the rate of arrival."
-    )
-
-
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--events", type=int, default=60_000)
     asked.add_argument("--rounds", type=int, default=3)
-    asked.add_argument("--rate", type=int, default=500)
-    asked.add_argument("--outage", type=int, default=60)
     given = asked.parse_args()
     with tempfile.TemporaryDirectory() as home, Broker(Path(home) / "kafka") as broker:
         rates(broker, Path(home), given.events, given.rounds)
-        drain(broker, Path(home), given.rate, given.outage)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """From accepted to visible: how long an event takes from its 2xx to a row in bi.duckdb, on millions of others.
 
-    python bench/visible.py [--events 5000000] [--every 5s] [--seconds 180]
+    python bench/visible.py [--events 5000000] [--every 5s | --airflow] [--seconds 180]
 
-A collector and `footfall run --every` work on a home whose last 30 days were made in SQL (bench/models.py). One visitor
-sends an event about every second, and every new bi.duckdb is asked which of them it holds. What `run` says of its
-rounds tells where the time goes.
+A collector and `footfall run --every` work on a home whose last 30 days were made in SQL (bench/models.py); with
+--airflow, in the place of `run`, the DAG footfall_pipeline each minute. One visitor sends an event about every second,
+and every new bi.duckdb is asked which of them it holds. What `run` says of its rounds, and how long Airflow's tasks
+took, tells where the time goes.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from collections import defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import duckdb
 from rich.console import Console
@@ -35,6 +37,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench import models
+from stack.airflow import Airflow
 from warehouse import open_warehouse
 
 ROOT = Path(__file__).parents[1]
@@ -153,10 +156,25 @@ def steps(said: str) -> dict[str, list[float]]:
     return found
 
 
+def tasks(airflow: Airflow) -> dict[str, list[float]]:
+    """The seconds of each task of the runs that published, and of the whole run."""
+    found = defaultdict(list)
+    for run in airflow.ask("GET", "dags/footfall_pipeline/dagRuns?limit=100")["dag_runs"]:
+        told = airflow.ask("GET", f"dags/footfall_pipeline/dagRuns/{quote(run['dag_run_id'])}/taskInstances")
+        took = {each["task_id"]: each["duration"] for each in told["task_instances"] if each["state"] == "success"}
+        if run["state"] == "success" and "publish" in took:
+            for name, seconds in took.items():
+                found[f"task {name}"].append(float(seconds))
+            begin, done = (datetime.fromisoformat(run[name]) for name in ("run_after", "end_date"))
+            found["run, from when it was due"].append((done - begin).total_seconds())
+    return found
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--events", type=int, default=5_000_000)
     options.add_argument("--every", default="5s")
+    options.add_argument("--airflow", action="store_true")
     options.add_argument("--seconds", type=float, default=180)
     asked = options.parse_args()
     console = Console()
@@ -166,23 +184,28 @@ def main() -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        started = [
-            footfall(home, "collect", "--port", str(port)),
-            footfall(home, "run", "--every", asked.every, output=home / "run.txt"),
-        ]
+        airflow = Airflow(home / "airflow", home=home, is_scheduled=True, env={"FOOTFALL_SCHEDULE": "* * * * *"})
+        started = [footfall(home, "collect", "--port", str(port))]
         try:
+            if asked.airflow:
+                airflow.start(wait_s=600)
+            else:
+                started.append(footfall(home, "run", "--every", asked.every, output=home / "run.txt"))
             while send(port, -1) is None:
                 time.sleep(0.2)
             took = sorted(watch(home, port, asked.seconds))
+            spent = tasks(airflow) if asked.airflow else {}
         finally:
             for process in started:
                 end(process)
-        said = (home / "run.txt").read_text()
-    table = Table(title=f"Accepted to visible, {len(took)} events on {asked.events:,}, run --every {asked.every}")
+            airflow.stop()
+        spent = spent or steps((home / "run.txt").read_text())
+    clock = "Airflow each minute" if asked.airflow else f"run --every {asked.every}"
+    table = Table(title=f"Accepted to visible, {len(took)} events on {asked.events:,}, {clock}")
     table.add_column("")
     table.add_column("p50 s", justify="right")
     table.add_column("p95 s", justify="right")
-    rows = {"accepted to visible": took, **{name: sorted(each) for name, each in steps(said).items() if each}}
+    rows = {"accepted to visible": took, **{name: sorted(each) for name, each in spent.items() if each}}
     for name, seconds in rows.items():
         p95 = seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))]
         table.add_row(name, f"{statistics.median(seconds):.1f}", f"{p95:.1f}")
