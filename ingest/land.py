@@ -22,7 +22,7 @@ NO_CLOCK = datetime(1970, 1, 1)
 # A batch of so many lines, most of which are no events, comes from somewhere that is not ours.
 STRANGE_N = 1000
 BATCH_BYTES = 96 << 20
-# A batch takes several times its bytes of DuckDB's memory; a commit that runs out does not give it back.
+# A batch takes several times its bytes of DuckDB's memory.
 MEMORY_SHARE = 16
 
 NEW = "select count(*), min(event_no), max(event_no) from raw.events where event_no > $base"
@@ -167,10 +167,12 @@ class _Lander:
             except UNREADABLE:
                 incoming.find_unreadable(self.warehouse)
                 landed = self._store(batch, incoming)
-        except (duckdb.OutOfMemoryException, LandingTooLarge):
+        except (duckdb.OutOfMemoryException, LandingTooLarge) as error:
             halves = batch.halves()
             if halves is None:
                 raise
+            if isinstance(error, LandingTooLarge):
+                self.warehouse.checkpoint()  # before one, a commit that ran out of memory gives none of it back
             first, second = halves
             return _sum(self.land(first, Incoming(first.lines)), self.land(second, Incoming(second.lines)))
         self.known.update(stretch.part for stretch in batch.stretches)

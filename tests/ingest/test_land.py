@@ -8,18 +8,21 @@ import itertools
 import json
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.from_log import FromLog, release
-from ingest.land import Landed, LandingRefused, land
+from ingest.land import Landed, LandingRefused, LandingTooLarge, land
 from ingest.log import Writer, segments
+from ingest.source import Batch
 from warehouse import Warehouse, open_warehouse
 
 START = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -393,5 +396,39 @@ def test_a_backlog_larger_than_the_memory_lands_in_smaller_batches(home: Path, l
     landed = land(warehouse, FromLog(log), clock=now)
     assert (landed.read_n, landed.new_n) == (4000, 4000)
     assert landed.batch_n > 1
+    assert_tiled(warehouse)
+    warehouse.close()
+
+
+@pytest.mark.parametrize(
+    ("memory_limit", "title_n", "chunk_n", "trouble"),
+    [("14MB", 300, 400, duckdb.OutOfMemoryException), ("40MB", 20_000, 80, LandingTooLarge)],
+    ids=["while it is read", "in its commit"],
+)
+def test_a_batch_that_the_memory_does_not_hold_lands_in_halves(
+    home: Path,
+    log: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    memory_limit: str,
+    title_n: int,
+    chunk_n: int,
+    trouble: type[Exception],
+) -> None:
+    append(log, *[[event(f"e{k}-{i}", title="y" * title_n) for i in range(50)] for k in range(chunk_n)])
+    halve = Batch.halves
+    troubles: list[type[BaseException] | None] = []
+
+    def halves(batch: Batch) -> tuple[Batch, Batch] | None:
+        troubles.append(sys.exc_info()[0])
+        return halve(batch)
+
+    monkeypatch.setattr(Batch, "halves", halves)
+    monkeypatch.setattr("ingest.land.MEMORY_SHARE", 1)  # a share that is cut too large, and DuckDB's own limit
+    warehouse = open_warehouse(home / "warehouse.duckdb", memory_limit=memory_limit, threads=1)
+    landed = land(warehouse, FromLog(log), clock=now)
+    assert trouble in troubles
+    assert (landed.read_n, landed.new_n) == (50 * chunk_n, 50 * chunk_n)
+    assert landed.batch_n > 1
+    assert warehouse.value("select count(distinct event_id) from raw.events") == 50 * chunk_n
     assert_tiled(warehouse)
     warehouse.close()
