@@ -269,7 +269,7 @@ class Forwarder:
             except log.LogUnreadable as error:
                 if str(error) != part.trouble:
                     self._say(str(error))
-                part.trouble = str(error)
+                part.trouble, part.seen = str(error), stamp
                 continue
             part.seen, part.is_read = stamp, is_closed
 

@@ -294,11 +294,14 @@ class Segment:
         return self.waiting(after).event_n
 
     def waiting(self, after: int) -> Waiting:
-        """What the chunks behind `after` say they hold; nothing when the segment cannot be asked."""
+        """What the chunks behind `after` say they hold.
+
+        One that is there and cannot be asked may hold events as old as itself: it counts none, since its start.
+        """
         with suppress(sqlite3.DatabaseError, LogUnreadable), closing(self._read()) as con:
             event_n, byte_n, oldest = con.execute(WAITING, (after,)).fetchone()
             return Waiting(int(event_n), int(byte_n), _instant(oldest))
-        return Waiting(0, 0, None)
+        return Waiting(0, 0, datetime.fromtimestamp(self.start_ms / 1000, UTC) if self.path.exists() else None)
 
     def chunks(self, after: int) -> Iterator[Chunk]:
         """The chunks behind sequence number `after`, in order; what is missing comes as damage.

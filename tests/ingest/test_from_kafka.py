@@ -18,6 +18,7 @@ from kafka.admin import NewPartitions, NewTopic
 
 import config
 import steps
+from ingest.cursor import load_status
 from ingest.forward import Forwarder
 from ingest.from_kafka import FromKafka
 from ingest.from_log import FromLog
@@ -369,6 +370,20 @@ def test_the_clock_stands_where_the_forwarder_is(warehouse: Warehouse, topic: To
     forward(topic, home / "log")
     land(warehouse, topic.source(home), clock=lambda: later)
     assert warehouse.execute(clocks) == [(later.replace(tzinfo=None),) * 2]
+    writer.close()
+
+
+def test_the_clock_does_not_pass_a_segment_that_cannot_be_asked(warehouse: Warehouse, topic: Topic, home: Path) -> None:
+    began = START - HOUR
+    writer = Writer(home / "log", clock=lambda: began)
+    writer.append([event("e1")], START, START)
+    (path,) = (home / "log").glob("*.db")
+    path.write_bytes(b"x" * path.stat().st_size)
+    forward(topic, home / "log")
+    assert (status := load_status(home / "log"))
+    assert "behind" in status.trouble(status.at)
+    land(warehouse, topic.source(home), clock=lambda: START + HOUR)
+    assert warehouse.value("select landed_at from raw.clock") == began.replace(tzinfo=None)
     writer.close()
 
 
