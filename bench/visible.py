@@ -1,11 +1,11 @@
 """From accepted to visible: how long an event takes from its 2xx to a row in bi.duckdb, on millions of others.
 
-    python bench/visible.py [--events 5000000] [--every 5s | --airflow] [--seconds 180]
+    python bench/visible.py [--events 5000000] [--every 5s] [--airflow] [--seconds 180]
 
 A collector and `footfall run --every` work on a home whose last 30 days were made in SQL (bench/models.py); with
---airflow, in the place of `run`, the DAG footfall_pipeline each minute. One visitor sends an event about every second,
-and every new bi.duckdb is asked which of them it holds. What `run` says of its rounds, and how long Airflow's tasks
-took, tells where the time goes.
+--airflow, after that, the DAG footfall_pipeline each minute. One visitor sends an event about every second, and every
+new bi.duckdb is asked which of them it holds. What `run` says of its rounds, and how long Airflow's tasks took, tells
+where the time goes.
 """
 
 from __future__ import annotations
@@ -122,12 +122,12 @@ def visible(bi: Path) -> set[int]:
     return {int(row[0].removeprefix("probe-")) for row in rows}
 
 
-def watch(home: Path, port: int, seconds: float) -> list[float]:
-    """Send for so long, and see each event appear; how long each took, in seconds."""
+def watch(home: Path, port: int, seconds: float, number: int) -> list[float]:
+    """Send for so long, numbered on from `number`, and see each event appear; how long each took, in seconds."""
     rng = random.Random(1)
     sent: dict[int, float] = {}
     took: dict[int, float] = {}
-    began, following, number, inode = time.monotonic(), 0.0, 0, 0
+    began, following, inode = time.monotonic(), 0.0, 0
     while len(took) < len(sent) or time.monotonic() - began < seconds:
         now = time.monotonic()
         if now - began < seconds and now >= following:
@@ -177,38 +177,42 @@ def main() -> None:
     options.add_argument("--airflow", action="store_true")
     options.add_argument("--seconds", type=float, default=180)
     asked = options.parse_args()
-    console = Console()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         make_home(home, asked.events)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        airflow = Airflow(home / "airflow", home=home, is_scheduled=True, env={"FOOTFALL_SCHEDULE": "* * * * *"})
-        started = [footfall(home, "collect", "--port", str(port))]
+        collector = footfall(home, "collect", "--port", str(port))
         try:
-            if asked.airflow:
-                airflow.start(wait_s=600)
-            else:
-                started.append(footfall(home, "run", "--every", asked.every, output=home / "run.txt"))
             while send(port, -1) is None:
                 time.sleep(0.2)
-            took = sorted(watch(home, port, asked.seconds))
-            spent = tasks(airflow) if asked.airflow else {}
+            run = footfall(home, "run", "--every", asked.every, output=home / "run.txt")
+            try:
+                took = watch(home, port, asked.seconds, 0)
+            finally:
+                end(run)
+            show(f"run --every {asked.every}", took, steps((home / "run.txt").read_text()), asked.events)
+            if asked.airflow:
+                env = {"FOOTFALL_SCHEDULE": "* * * * *"}
+                with Airflow(home / "airflow", home=home, is_scheduled=True, env=env) as airflow:
+                    took = watch(home, port, asked.seconds, 1_000_000)
+                    show("Airflow each minute", took, tasks(airflow), asked.events)
         finally:
-            for process in started:
-                end(process)
-            airflow.stop()
-        spent = spent or steps((home / "run.txt").read_text())
-    clock = "Airflow each minute" if asked.airflow else f"run --every {asked.every}"
-    table = Table(title=f"Accepted to visible, {len(took)} events on {asked.events:,}, {clock}")
+            end(collector)
+
+
+def show(clock: str, took: list[float], spent: dict[str, list[float]], events: int) -> None:
+    table = Table(title=f"Accepted to visible, {len(took)} events on {events:,}, {clock}")
     table.add_column("")
+    table.add_column("n", justify="right")
     table.add_column("p50 s", justify="right")
     table.add_column("p95 s", justify="right")
-    rows = {"accepted to visible": took, **{name: sorted(each) for name, each in spent.items() if each}}
-    for name, seconds in rows.items():
-        p95 = seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))]
-        table.add_row(name, f"{statistics.median(seconds):.1f}", f"{p95:.1f}")
+    for name, unsorted in {"accepted to visible": took, **spent}.items():
+        if seconds := sorted(unsorted):
+            p95 = seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))]
+            table.add_row(name, f"{len(seconds)}", f"{statistics.median(seconds):.1f}", f"{p95:.1f}")
+    console = Console()
     console.print(table)
     console.print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, duckdb {duckdb.__version__}")
 

@@ -297,6 +297,37 @@ def test_sigterm_ends_well_and_keeps_all_it_answered(server: Server) -> None:
     assert all(segment.is_closed() for segment in segments(server.log))
 
 
+def test_requests_in_flight_at_sigterm_are_answered_while_segments_change(server: Server) -> None:
+    server.workers, server.more = 2, {"segment_bytes": 1}
+    server.start()
+    for n in range(20):
+        assert server.track(f"before-{n}").status == 200
+    waiting = []
+    for n in range(20):
+        item = {"event": "A", "messageId": f"flying-{n}", "anonymousId": "a", "properties": {"text": "x" * 500}}
+        body = json.dumps(item).encode()
+        head = b"POST /v1/track HTTP/1.1\r\nHost: x\r\nX-Write-Key: pk_demo\r\nContent-Type: application/json\r\n"
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=15)
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body[:30])
+        waiting.append((connection, body[30:]))
+    time.sleep(0.5)  # by then the workers have begun to read them
+    assert server.process
+    server.process.terminate()
+    time.sleep(0.5)
+    with pytest.raises(OSError, match="refused"):
+        server.track("late")
+    for connection, rest in waiting:
+        connection.sendall(rest)
+    for connection, _ in waiting:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        connection.close()
+    assert server.process.wait(timeout=15) == 0
+    found = {line["event_id"] for line in lines_of(server.log)}
+    assert found == {f"{kind}-{n}" for kind in ("before", "flying") for n in range(20)}
+    assert len(segments(server.log)) > 4
+    assert all(segment.is_closed() for segment in segments(server.log))
+
+
 # --- processes and the port -------------------------------------------------------------------------------
 
 
