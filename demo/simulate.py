@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from demo.audience import BROWSERS, CRAWLERS
+from demo.audience import ARRIVALS, BROWSERS, CRAWLERS
 from demo.behaviour import Customer, Refund, play, some_product
 from demo.days import HOUR, MINUTE, Days, iso, span
 from demo.deliberate import Cases
@@ -29,6 +29,9 @@ TIMEZONE = "Europe/Amsterdam"
 ROUNDS = (42, 72, 90)
 LATE_PCT = 0.03
 DOUBLED_PCT = 0.015
+# Who is brought back by another campaign within minutes of leaving: a session of its own.
+AGAIN_PCT = 0.05
+TAGGED = tuple(arrival for arrival in ARRIVALS if arrival.campaign)
 CHUNK = 1 << 20
 # What a day's advertisements cost for a hundred visitors to come in 91 days, in cents.
 SPEND = (("Paid Search", 70), ("Paid Social", 55), ("Display", 12), ("Affiliates", 9))
@@ -124,26 +127,42 @@ class _Simulator:
             skew_ms = 0
             if day == self.days.last and self.rng.random() < 0.05:
                 skew_ms = self.rng.randrange(-3 * HOUR, HOUR)
-            visit = Visit(
-                self.rng,
-                self.tally,
-                self.emitter(day),
-                customer.person,
-                plan.place,
-                outing.device,
-                outing.arrival,
-                at=at,
-                user_id=plan.user_id if outing.knows_user else None,
-                skew_ms=skew_ms,
-            )
-            play(self.rng, visit, customer, outing)
-            if visit.at - at > VISIT_LIMIT + 9 * MINUTE:
-                raise AssertionError(f"a visit of {(visit.at - at) // MINUTE} minutes may meet the next one")
-            if self._live:
-                self._send_visit(outing, skew_ms)
+            visit = self._visit(plan, customer, outing, at, plan.user_id if outing.knows_user else None, skew_ms)
+            again = visit.at + self.rng.randrange(2, 14) * MINUTE
+            if self.rng.random() < AGAIN_PCT and self._has_time(customer.person, again):
+                other = self.rng.choice([each for each in TAGGED if each.campaign != outing.arrival.campaign])
+                purpose = self.rng.choice(("bounce", "browse", "search"))
+                self._visit(plan, customer, Outing(again, outing.device, other, purpose), again, visit.user_id, skew_ms)
         for refund in customer.refunds:
             self._refund(refund)
         self.tally.told(customer.person)
+
+    def _visit(
+        self, plan: Plan, customer: Customer, outing: Outing, at: int, user_id: str | None, skew_ms: int
+    ) -> Visit:
+        visit = Visit(
+            self.rng,
+            self.tally,
+            self.emitter(self.days.day(at)),
+            customer.person,
+            plan.place,
+            outing.device,
+            outing.arrival,
+            at=at,
+            user_id=user_id,
+            skew_ms=skew_ms,
+        )
+        play(self.rng, visit, customer, outing)
+        if visit.at - at > VISIT_LIMIT + 9 * MINUTE:
+            raise AssertionError(f"a visit of {(visit.at - at) // MINUTE} minutes may meet the next one")
+        if self._live:
+            self._send_visit(outing, skew_ms)
+        return visit
+
+    def _has_time(self, person: Person, start: int) -> bool:
+        """Whether a visit may begin then: it is over, with its pause, before midnight, and no window ends in it."""
+        latest = self.days.midnights[self.days.day(start) + 1] - 2 * HOUR
+        return start < latest and _away_from_window_ends(person, start) == start
 
     def _send_visit(self, outing: Outing, skew_ms: int) -> None:
         events, self._live = self._live, []

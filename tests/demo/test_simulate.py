@@ -98,7 +98,7 @@ class Naive:
             last = None
             for event in events:
                 is_bearing = event["name"] not in IGNORED
-                if is_bearing and last and event["at"] - last > GAP:
+                if is_bearing and last and (event["at"] - last > GAP or brings_anew(event, session)):
                     yield session
                     session = []
                 session.append(event)
@@ -107,6 +107,22 @@ class Naive:
 
     def people(self) -> list[list[dict[str, Any]]]:
         return [session for session in self.sessions if not any(event["is_bot"] for event in session)]
+
+
+def campaign(page: dict[str, Any]) -> tuple[list[str], ...] | None:
+    """What a page call says of the campaign that brought it: tags, else the ad's click id."""
+    query = parse_qs(urlsplit(page["context"]["page"]["url"]).query)
+    tags = [query.get(name, [""]) for name in ("utm_source", "utm_medium", "utm_campaign")]
+    clicks = [query[name] for name in ("gclid", "msclkid", "fbclid") if name in query]
+    return tuple(tags) if tags != [[""]] * 3 else tuple(clicks) or None
+
+
+def brings_anew(event: dict[str, Any], session: list[dict[str, Any]]) -> bool:
+    pages = [campaign(each) for each in session if each["type"] == "page"]
+    if event["type"] != "page" or not pages or not (brought := campaign(event)):
+        return False
+    known = [each for each in pages if each]
+    return not known or known[-1] != brought
 
 
 def channel(session: list[dict[str, Any]]) -> str:
@@ -365,3 +381,12 @@ def test_edges_of_the_rules_are_among_the_visits(naive: Naive) -> None:
     assert pauses[1_800_001] == 3
     starts_and_ends = [(session[0]["date"], session[-1]["date"]) for session in naive.people()]
     assert sum(start != end for start, end in starts_and_ends) == 3
+
+
+def test_some_are_brought_back_within_minutes_by_another_campaign(naive: Naive) -> None:
+    devices = defaultdict(list)
+    for session in naive.people():
+        if session[0]["device"]:
+            devices[session[0]["device"]].append(session)
+    pauses = [after[0]["at"] - before[-1]["at"] for each in devices.values() for before, after in pairwise(each)]
+    assert sum(pause < GAP for pause in pauses) > 10
