@@ -4,8 +4,9 @@
 
 Both start from the same narrow rows, with whole numbers for page, band, layer, kind and session: footfall from
 core.pointer, ClickHouse from a MergeTree table in the order in which it reads them best. Both put the same cells into a
-table in memory, with their texts (source, path, band, layer, kind), which ClickHouse keeps as LowCardinality. In turns,
-medians; the cells must be equal. chdb is no part of footfall: pip install chdb, in an environment made for it.
+table in memory, with their texts (source, path, band, layer, kind), which ClickHouse keeps as LowCardinality, footfall
+band, layer and kind as ENUM until they are stored. In turns, medians; the cells must be equal. chdb is no part
+of footfall: pip install chdb, in an environment made for it.
 """
 
 from __future__ import annotations
@@ -44,8 +45,7 @@ def make(warehouse: Warehouse, *, clicks: int, days: int, pages: int) -> None:
     """Fill core.pages and core.pointer: visits of eight clicks on a page's 40 elements."""
     values = {"clicks": clicks, "days": days, "pages": pages, "start": START}
     warehouse.execute(
-        "insert into core.pages select h, 'web', '/product/' || i "
-        "from (select i, cast(hash(i) >> 1 as bigint) as h from range($pages) as t(i))",
+        "insert into core.pages select i, 'web', '/product/' || i from range($pages) as t(i)",
         values,
     )
     warehouse.execute(
@@ -78,7 +78,7 @@ def make(warehouse: Warehouse, *, clicks: int, days: int, pages: int) -> None:
         """
         insert into core.pointer by name
         select
-            event_no, date, cast(hash(page) >> 1 as bigint) as page_key, session_no, false as is_bot,
+            event_no, date, page as page_no, session_no, false as is_bot,
             case viewport_w when 390 then 0 when 820 then 1 else 2 end as viewport_band,
             0 as kind, cast(is_fixed as utinyint) as layer,
             least(page_x * 100 // viewport_w, 99) as x_bin, page_y // 16 as y_bin,
@@ -98,10 +98,8 @@ def make(warehouse: Warehouse, *, clicks: int, days: int, pages: int) -> None:
 
 def footfall(warehouse: Warehouse) -> None:
     """The model's own steps, into a table of its own."""
-    cells, height = count_cells(warehouse, HORIZON)
-    with warehouse.frames(counted_cells=cells):
-        query = warehouse.query("marts.heatmap_cells")
-        warehouse.execute("create or replace temp table cells as " + query, {"height": height})
+    with warehouse.frames(counted_cells=count_cells(warehouse, HORIZON)):
+        warehouse.execute("create or replace temp table cells as " + warehouse.query("marts.heatmap_cells"))
 
 
 CELLS = """
@@ -116,17 +114,17 @@ select
     c.date < toDate('2026-01-20') as is_complete
 from (
     select
-        date, page_key, viewport_band, layer, kind, x_bin, y_bin,
+        date, page_no, viewport_band, layer, kind, x_bin, y_bin,
         sum(weight) as event_n, count() as raw_n, {sessions} as session_n
     from {samples}
-    group by date, page_key, viewport_band, layer, kind, x_bin, y_bin
+    group by date, page_no, viewport_band, layer, kind, x_bin, y_bin
 ) as c
-inner join pages as g on c.page_key = g.page_key
+inner join pages as g on c.page_no = g.page_no
 """
 DISTINCT = CELLS.format(sessions="uniqExact(session_no)", samples="clicks where not is_bot")
 TWO_STEPS = CELLS.format(
     sessions="count()",
-    samples="(select date, page_key, viewport_band, layer, kind, x_bin, y_bin, session_no, sum(weight) as weight, "
+    samples="(select date, page_no, viewport_band, layer, kind, x_bin, y_bin, session_no, sum(weight) as weight, "
     "count() as n from clicks where not is_bot group by all)",
 ).replace("count() as raw_n", "sum(n) as raw_n")
 
@@ -135,17 +133,17 @@ def load(session: clickhouse.Session, folder: Path, warehouse: Warehouse) -> Non
     """The same rows as MergeTree tables, by way of Parquet."""
     clicks, pages = folder / "clicks.parquet", folder / "pages.parquet"
     warehouse.execute(
-        "copy (select date, page_key, viewport_band, layer, kind, x_bin, y_bin, weight, session_no, is_bot "
+        "copy (select date, page_no, viewport_band, layer, kind, x_bin, y_bin, weight, session_no, is_bot "
         f"from core.pointer) to '{clicks}' (format parquet)"
     )
     warehouse.execute(f"copy core.pages to '{pages}' (format parquet)")
     session.query(
-        "create table pages (page_key Int64, source LowCardinality(String), path LowCardinality(String)) "
-        "engine = MergeTree order by page_key"
+        "create table pages (page_no Int32, source LowCardinality(String), path LowCardinality(String)) "
+        "engine = MergeTree order by page_no"
     )
     session.query(
-        "create table clicks (date Date, page_key Int64, viewport_band UInt8, layer UInt8, kind UInt8, x_bin UInt8, "
-        "y_bin Int32, weight Float64, session_no Int64, is_bot UInt8) engine = MergeTree order by (date, page_key)"
+        "create table clicks (date Date, page_no Int32, viewport_band UInt8, layer UInt8, kind UInt8, x_bin UInt8, "
+        "y_bin Int32, weight Float64, session_no Int64, is_bot UInt8) engine = MergeTree order by (date, page_no)"
     )
     session.query(f"insert into pages select * from file('{pages}', Parquet)")
     session.query(f"insert into clicks select * from file('{clicks}', Parquet)")

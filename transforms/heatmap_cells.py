@@ -4,41 +4,46 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import polars as pl
 
-LARGEST: Final = 2**63 - 1
+BITS: Final = 63  # of a whole number that is not negative
 
 
 def count(samples: pl.DataFrame) -> pl.DataFrame:
     """What lies in each cell.
 
-    In: one row per sample: cell (a whole number from 0), session (one from 1; 0: in none). Out: one row per cell, in
-    their order: cell, raw_n (samples), session_n (distinct sessions).
+    In: one row per sample: cell (Int64, from 0), session_no (Int64; null: in none). Out: one row per cell, in their
+    order: cell, raw_n (samples), session_n (distinct sessions).
     """
-    most_cell, most_session = (most or 0 for most in samples.select(pl.all().max()).row(0))
-    session_places = most_session + 1
-    # 128 bits hold any sample; 64, which mostly do, are sorted in half the time.
-    whole = pl.Int64() if (most_cell + 1) * session_places <= LARGEST else pl.Int128()
-    ordered = samples.select((pl.col("cell").cast(whole) * session_places + pl.col("session")).sort()).to_series()
+    cell, session_no = samples["cell"].to_numpy(), samples["session_no"]
+    least, most = (int(each or 0) for each in samples.select(pl.min("session_no"), most=pl.max("session_no")).row(0))
+    session = (session_no - (least - 1)).fill_null(0).to_numpy()
+    session_bits = (most - least + 1).bit_length()
+    cells: np.ndarray[tuple[int], np.dtype[np.int64]] | None = None
+    if len(cell) and int(cell.max()).bit_length() + session_bits > BITS:
+        cells, cell = np.unique(cell, return_inverse=True)
+    ordered = (cell << session_bits) | session
+    ordered.sort()
     # Where a session comes into a cell, and where, among these, a cell begins; lengths are counts.
-    visit_at = (ordered != ordered.shift(1)).fill_null(True).arg_true()
-    visits = ordered.gather(visit_at)
-    cells = (visits // session_places).cast(pl.Int64)
-    cell_at = (cells != cells.shift(1)).fill_null(True).arg_true()
-    counted = pl.DataFrame(
+    visit_at = _starts(ordered)
+    visits = ordered[visit_at]
+    visited = visits >> session_bits
+    cell_at = _starts(visited)
+    found = visited[cell_at]
+    # Session 0, which is none, is the first of its cell.
+    is_none = (visits[cell_at] & ((1 << session_bits) - 1)) == 0
+    return pl.DataFrame(
         {
-            "cell": cells.gather(cell_at),
-            "raw_n": _lengths(visit_at.gather(cell_at), ordered.len()),
-            "session_n": _lengths(cell_at, visits.len()),
-            "first": visits.gather(cell_at),
+            "cell": found if cells is None else cells[found],
+            "raw_n": np.diff(visit_at[cell_at], append=len(ordered)),
+            "session_n": np.diff(cell_at, append=len(visits)) - is_none,
         }
     )
-    # Session 0, which is none, is the first of its cell.
-    is_none = (pl.col("first") % session_places == 0).cast(pl.Int64)
-    return counted.select("cell", "raw_n", session_n=pl.col("session_n") - is_none)
 
 
-def _lengths(starts: pl.Series, end: int) -> pl.Series:
-    """How far each start is from the next one, the last from `end`."""
-    starts = starts.cast(pl.Int64)
-    return starts.shift(-1, fill_value=end) - starts
+def _starts(ordered: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Where another value begins than the one before."""
+    is_start = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_start[1:])
+    return np.flatnonzero(is_start)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
+from datetime import date, datetime
 
 import polars as pl
 
@@ -13,88 +13,102 @@ from transforms.run import Run
 from warehouse import Warehouse
 
 SLICE = 500_000  # samples that are counted at once, or those of one date: so many are sorted in a processor's cache
-COUNTED = {"cell": pl.Int64, "raw_n": pl.Int64, "session_n": pl.Int64}
-PACKED = "((g.first_ground + p.viewport_band * 8 + p.layer * 4 + p.kind) * 100 + p.x_bin) * $height + p.y_bin"
-SAMPLES = """
-core.pointer as p
-inner join pointed_pages as g on p.page_key = g.page_key and p.date = g.date
-where p.x_bin is not null and not p.is_bot
-"""
+LARGEST = 2**62  # number of a cell
+# A cell's number: a ground (all that a cell is of beside its place: date, page, band, layer and kind), x_bin, y_bin.
+GROUND = "(cast(p.date - $first as bigint) * $page_n + p.page_no) * 32 + p.viewport_band * 8 + p.layer * 4 + p.kind"
+CELL = f"(({GROUND}) * 100 + p.x_bin) * $height + p.y_bin"
+SAMPLES = "core.pointer as p where p.x_bin is not null and not p.is_bot"
+TOUCHED = f"{SAMPLES} and p.date in (select date from touched_dates)"
+COUNTED = {"ground": pl.Int64, "x_bin": pl.Int32, "y_bin": pl.Int32, "raw_n": pl.Int64, "session_n": pl.Int64}
 
 
-def count_cells(warehouse: Warehouse, horizon: datetime) -> tuple[pl.DataFrame, int]:
-    """What lies in the cells of the touched_dates: a frame of cell, event_n, raw_n, session_n; and a cell's height.
+def count_cells(warehouse: Warehouse, horizon: datetime) -> pl.DataFrame:
+    """What lies in the cells of the touched_dates: a frame of ground, x_bin, y_bin, event_n, raw_n, session_n.
 
-    cell = (ground * 100 + x_bin) * height + y_bin. A ground is all that a cell is of beside its place: date, page,
-    band, layer and kind; the temp table grounds says which.
+    The temp table grounds says what a ground is.
     """
-    warehouse.execute(
-        """
-        create or replace temp table pointed_pages as
-        select
-            date, page_key, count(*) as sample_n, max(y_bin) as most_y_bin, min(session_no) as least_session_no,
-            -- as many of them as rows at most, so that a cell always has room in 63 bits
-            32 * (row_number() over (order by date, page_key) - 1) as first_ground
-        from core.pointer
-        where x_bin is not null and not is_bot and date in (select date from touched_dates)
-        group by date, page_key
-        """
-    )
-    height, session_no = warehouse.execute(
-        "select coalesce(max(most_y_bin), 0) + 1, coalesce(min(least_session_no), 0) from pointed_pages"
-    )[0]
     days = warehouse.execute(
-        "select date, cast(sum(sample_n) as bigint) from pointed_pages group by date order by date"
+        f"select p.date, count(*), max(p.y_bin) + 1 from {TOUCHED} group by p.date order by p.date"
     )
-    ends = [upto // SLICE for upto in itertools.accumulate(n for _, n in days)]
+    first = days[0][0] if days else horizon.date()
+    height = max((height for _, _, height in days), default=1)
+    page_n = int(warehouse.value("select count(*) + 1 from core.pages"))
+    values = {"page_n": page_n, "height": height}
     counted: list[Future[pl.DataFrame]] = []
     # Two slices are counted while the next one is read; there are never more than three.
     with ThreadPoolExecutor(2) as beside:
-        for _, slice_ in itertools.groupby(zip(ends, days, strict=True), key=lambda day: day[0]):
-            sliced = [date for _, (date, _) in slice_]
+        for since, until in _slices(days, room=LARGEST // (32 * 100 * page_n * height)):
             samples = warehouse.frame(
-                f"select {PACKED} as cell, coalesce(p.session_no - $session_no + 1, 0) as session from {SAMPLES} "
-                "and p.date between $first and $last",
-                {"height": height, "session_no": session_no, "first": sliced[0], "last": sliced[-1]},
+                f"select {CELL} as cell, p.session_no from {SAMPLES} and p.date between $first and $until",
+                {**values, "first": since, "until": until},
             )
             if len(counted) > 1:
                 counted[-2].result()
-            counted.append(beside.submit(heatmap_cells.count, samples))
+            counted.append(beside.submit(_count, samples, (since - first).days * page_n * 32, height))
+    cells = pl.concat([pl.DataFrame(schema=COUNTED), *(each.result() for each in counted)])
+    # Texts are made once a ground, not once a cell; the few that there are of band, layer and kind as numbers.
+    with warehouse.frames(met=cells.select(pl.col("ground").set_sorted().unique())):
+        warehouse.execute(
+            """
+            create or replace temp table grounds as
+            select
+                m.ground, g.source, g.path, t.date, t.ends_at <= $horizon as is_complete,
+                cast(case m.ground // 8 % 4 when 0 then 'mobile' when 1 then 'tablet' else 'desktop' end
+                    as enum ('mobile', 'tablet', 'desktop')) as viewport_band,
+                cast(case m.ground // 4 % 2 when 0 then 'page' else 'fixed' end as enum ('page', 'fixed')) as layer,
+                cast(case m.ground % 4 when 0 then 'click' when 1 then 'move' when 2 then 'rage' else 'dead' end
+                    as enum ('click', 'move', 'rage', 'dead')) as kind
+            from met as m
+            inner join touched_dates as t on cast(t.date - $first as bigint) = m.ground // 32 // $page_n
+            inner join core.pages as g on m.ground // 32 % $page_n = g.page_no
+            """,
+            {"horizon": horizon, "first": first, "page_n": page_n},
+        )
     # Most samples stand for themselves alone: what the others add is counted apart.
     more = warehouse.frame(
-        f"select {PACKED} as cell, fsum(p.weight - 1) as more_n from {SAMPLES} and p.weight <> 1 group by cell",
-        {"height": height},
+        f"select {GROUND} as ground, cast(p.x_bin as integer) as x_bin, p.y_bin, fsum(p.weight - 1) as more_n "
+        f"from {TOUCHED} and p.weight <> 1 group by all",
+        {**values, "first": first},
     )
-    # Texts are made once a ground, not once a cell.
-    warehouse.execute(
-        """
-        create or replace temp table grounds as
-        select
-            p.first_ground + m.more as ground, g.source, g.path, t.date, t.ends_at <= $horizon as is_complete,
-            case m.more // 8 when 0 then 'mobile' when 1 then 'tablet' else 'desktop' end as viewport_band,
-            case m.more // 4 % 2 when 0 then 'page' else 'fixed' end as layer,
-            case m.more % 4 when 0 then 'click' when 1 then 'move' when 2 then 'rage' else 'dead' end as kind
-        from pointed_pages as p
-        cross join range(24) as m(more)
-        inner join core.pages as g on p.page_key = g.page_key
-        inner join touched_dates as t on p.date = t.date
-        """,
-        {"horizon": horizon},
-    )
-    cells = pl.concat([pl.DataFrame(schema=COUNTED), *(each.result() for each in counted)])
     event_n = pl.col("raw_n").cast(pl.Float64)
     if more.height:
-        cells = cells.join(more, on="cell", how="left")
+        cells = cells.join(more, on=("ground", "x_bin", "y_bin"), how="left")
         event_n += pl.col("more_n").fill_null(0)
-    return cells.select("cell", "raw_n", "session_n", event_n=event_n), height
+    return cells.select("ground", "x_bin", "y_bin", "raw_n", "session_n", event_n=event_n)
+
+
+def _slices(days: list[tuple[date, int, int]], room: int) -> Iterator[tuple[date, date]]:
+    """The first and last date of each slice of `days` (date, samples, …): days in a row, at most `room`."""
+    sliced: list[date] = []
+    sliced_n = 0
+    for day, sample_n, _ in days:
+        if sliced and ((day - sliced[-1]).days > 1 or sliced_n + sample_n > SLICE or len(sliced) >= room):
+            yield sliced[0], sliced[-1]
+            sliced, sliced_n = [], 0
+        sliced.append(day)
+        sliced_n += sample_n
+    if sliced:
+        yield sliced[0], sliced[-1]
+
+
+def _count(samples: pl.DataFrame, first_ground: int, height: int) -> pl.DataFrame:
+    """The cells of a slice: columns as COUNTED."""
+    ground, place = pl.col("cell") // (100 * height), pl.col("cell") % (100 * height)
+    return heatmap_cells.count(samples).select(
+        (first_ground + ground).alias("ground"),
+        (place // height).cast(pl.Int32).alias("x_bin"),
+        (place % height).cast(pl.Int32).alias("y_bin"),
+        "raw_n",
+        "session_n",
+    )
 
 
 def draw(run: Run) -> int:
     """Make the touched local dates again, and the outlines of the pages that were outlined on them."""
     warehouse = run.warehouse
     dates.touch(run)
-    cells, height = count_cells(warehouse, run.horizon)
-    values = {"horizon": run.horizon, "height": height}
+    cells = count_cells(warehouse, run.horizon)
+    values = {"horizon": run.horizon}
     by_date = "true" if run.whole else "date in (select date from touched_dates)"
     with warehouse.frames(counted_cells=cells):
         rows = run.replace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from transforms import dates
-from transforms.run import Run, plain_hash
+from transforms.run import Run
 
 
 def append(run: Run) -> int:
@@ -13,26 +13,7 @@ def append(run: Run) -> int:
         for table in ("core.pages", "core.pointer", "core.scrolls"):
             run.forget(table)
     values = {"after": 0 if run.whole else run.after, "upto": run.upto}
-    warehouse.execute(
-        f"""
-        create or replace temp table batch_places as
-        with places as (
-            select distinct source, coalesce(path, '(none)') as path
-            from core.events
-            where
-                event_no > $after and event_no <= $upto
-                and name in ('Element Clicked', 'Pointer Moved', 'Rage Clicked', 'Dead Clicked')
-        )
-
-        select {plain_hash("concat_ws(chr(31), source, path)")} as page_key, source, path
-        from places
-        """,
-        values,
-    )
-    warehouse.execute(
-        "insert into core.pages by name select page_key, source, path from batch_places "
-        "where page_key not in (select page_key from core.pages)"
-    )
+    warehouse.insert("core.pages", values)
     moved = 0 if run.whole else _move(run)
     return moved + warehouse.insert("core.pointer", values) + warehouse.insert("core.scrolls", values)
 

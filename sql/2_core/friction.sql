@@ -21,7 +21,7 @@ with sent as (
         case p.kind when 2 then 'rage' else 'dead' end as kind
     from core.pointer as p
     inner join core.placements as o on p.event_no = o.event_no
-    inner join core.pages as g on p.page_key = g.page_key
+    inner join core.pages as g on p.page_no = g.page_no
     where
         -- a point repeats what is told with its element: a label, never another click
         p.kind in (2, 3) and p.capture <> 'point' and not o.is_bot
@@ -34,7 +34,7 @@ clicks as (
         bool_or(p.capture = 'both') over (partition by g.source, p.date) as has_both
     from core.pointer as p
     inner join core.placements as o on p.event_no = o.event_no
-    inner join core.pages as g on p.page_key = g.page_key
+    inner join core.pages as g on p.page_no = g.page_no
     where
         p.kind = 0 and p.x is not null and o.view_no is not null and not o.is_bot
         and p.date in (select date from near_dates) and o.date in (select date from near_dates)

@@ -1,11 +1,11 @@
 -- grain: one row per pointer sample: a click, a rage or dead click, or one resting place of the pointer
--- inputs: core.events, core.placements
+-- inputs: core.events, core.pages, core.placements
 -- surprising row: a click without coordinates (from the keyboard, or a client that sends none) has no bins and is not invalid
 -- reach: session_no and is_bot: the events of the same device
 create table if not exists core.pointer (
     event_no bigint not null, -- the event that brought it
     date date not null, -- local date of the event
-    page_key bigint not null, -- the page in core.pages
+    page_no integer not null, -- the page in core.pages
     session_no bigint, -- event_no of the first event of its session; null: in none
     is_bot boolean not null, -- the event or another of its session is flagged
     viewport_band utinyint not null, -- 0 mobile (below 768 pixels), 1 tablet (below 1024), 2 desktop, 3 not known
@@ -103,7 +103,7 @@ judged as (
 select
     j.event_no,
     j.date,
-    p.page_key,
+    p.page_no,
     o.session_no,
     o.is_bot,
     case
@@ -127,5 +127,5 @@ select
     left(nullif(j.told.fingerprint, ''), 200) as fingerprint,
     left(nullif(j.told.text, ''), 100) as text
 from judged as j
-inner join batch_places as p on j.source = p.source and coalesce(j.path, '(none)') = p.path
+inner join core.pages as p on j.source = p.source and coalesce(j.path, '(none)') = p.path
 inner join core.placements as o on j.event_no = o.event_no

@@ -20,7 +20,7 @@ placed as (
     select distinct g.source, p.date
     from core.pointer as p
     inner join core.placements as o on p.event_no = o.event_no
-    inner join core.pages as g on p.page_key = g.page_key
+    inner join core.pages as g on p.page_no = g.page_no
     where
         p.kind = 0 and p.x_bin is not null and not o.is_bot
         and p.date in (select date from touched_dates) and o.date in (select date from touched_dates)

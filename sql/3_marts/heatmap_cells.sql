@@ -24,11 +24,11 @@ select
     g.viewport_band,
     g.layer,
     g.kind,
-    cast(c.cell // $height % 100 as integer) as x_bin,
-    cast(c.cell % $height as integer) as y_bin,
+    c.x_bin,
+    c.y_bin,
     c.event_n,
     c.raw_n,
     c.session_n,
     g.is_complete
 from counted_cells as c
-inner join grounds as g on c.cell // (100 * $height) = g.ground
+inner join grounds as g on c.ground = g.ground

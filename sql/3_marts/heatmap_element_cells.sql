@@ -25,7 +25,7 @@ select
     count(*) as raw_n,
     t.ends_at <= $horizon as is_complete
 from core.pointer as p
-inner join core.pages as g on p.page_key = g.page_key
+inner join core.pages as g on p.page_no = g.page_no
 inner join touched_dates as t on p.date = t.date
 where p.kind = 0 and p.selector is not null and p.el_x_bin is not null and p.el_y_bin is not null and not p.is_bot
 group by g.source, g.path, p.date, p.selector, p.el_x_bin, p.el_y_bin, t.ends_at

@@ -21,7 +21,7 @@ with seen as (
         g.source, g.path, p.date, coalesce(p.selector, '(none)') as selector, p.fingerprint, p.text, p.weight, p.capture,
         bool_or(p.capture <> 'point') over (partition by g.source, p.date) as has_elements
     from core.pointer as p
-    inner join core.pages as g on p.page_key = g.page_key
+    inner join core.pages as g on p.page_no = g.page_no
     where p.kind = 0 and not p.is_bot and p.date in (select date from touched_dates)
 ),
 

@@ -20,14 +20,14 @@ create table if not exists marts.heatmap_pages (
 
 with samples as (
     select
-        date, page_key, viewport_band, kind, x_bin, weight, is_invalid, is_below_fold, session_no
+        date, page_no, viewport_band, kind, x_bin, weight, is_invalid, is_below_fold, session_no
     from core.pointer
     where not is_bot and date in (select date from touched_dates)
 ),
 
 counted as (
     select
-        date, page_key, viewport_band, kind,
+        date, page_no, viewport_band, kind,
         coalesce(sum(weight) filter (where x_bin is not null), 0) as event_n,
         count(x_bin) as raw_n,
         count(distinct session_no) filter (where x_bin is not null) as session_n,
@@ -36,7 +36,7 @@ counted as (
         count(*) filter (where x_bin is null and not is_invalid) as unplaced_n,
         count(*) filter (where is_invalid) as invalid_n
     from samples
-    group by date, page_key, viewport_band, kind
+    group by date, page_no, viewport_band, kind
 )
 
 select
@@ -54,5 +54,5 @@ select
     c.invalid_n,
     t.ends_at <= $horizon as is_complete
 from counted as c
-inner join core.pages as g on c.page_key = g.page_key
+inner join core.pages as g on c.page_no = g.page_no
 inner join touched_dates as t on c.date = t.date

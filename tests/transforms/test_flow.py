@@ -25,7 +25,7 @@ from warehouse import Warehouse, tables
 KEY = b"k" * 32
 # Numbers of landing and building differ between the two ways; the events that they name do not.
 EVERY_CUT = Sessions(cut_at_midnight=True, cut_on_client_id=True, cut_on_campaign=True, cut_on_user_change=True)
-NUMBERED = {"event_no", "session_no", "view_no", "first_page_no", "unit_id"}
+NUMBERED = {"event_no", "session_no", "view_no", "page_no", "first_page_no", "unit_id"}
 
 
 def rows_of(warehouse: Warehouse, table: str) -> list[tuple[Any, ...]]:
