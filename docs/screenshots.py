@@ -15,6 +15,7 @@ PICTURES = Path(__file__).parent / "pictures"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 # the bar that stays on top would lie over a section taller than the window
 STILL = ".top { position: static !important } section { padding: 14px 0 !important }"
+TALLEST = 720  # pixels of a part
 
 
 def take(browser: Browser, report: Path, name: str, of: str | None, **how: object) -> Path:
@@ -26,7 +27,13 @@ def take(browser: Browser, report: Path, name: str, of: str | None, **how: objec
     path = PICTURES / f"{name}.png"
     if of:
         page.add_style_tag(content=STILL)
-        page.locator(of).first.screenshot(path=path)
+        part = page.locator(of).first
+        part.scroll_into_view_if_needed()
+        box = part.bounding_box()
+        if not box:
+            raise SystemExit(f"{of} is not in {report}")
+        x, y, width, height = box["x"], box["y"] + page.evaluate("scrollY"), box["width"], min(box["height"], TALLEST)
+        page.screenshot(path=path, full_page=True, clip={"x": x, "y": y, "width": width, "height": height})
     else:
         page.screenshot(path=path)
     context.close()
