@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -307,11 +307,11 @@ def _make_table(warehouse: Warehouse, table: Table, values: dict[str, object]) -
 
 def _renew_table(warehouse: Warehouse, table: Table, values: dict[str, object]) -> int:
     """Bring the changed dates of a table of `bi` to what they are now, or all of it if it goes by no date."""
-    changed = _changed_dates(table)
-    if table.schema != "meta" and not warehouse.value(f"select count(*) from ({changed})"):
+    changed = _changed_dates(warehouse, table)
+    if table.schema != "meta" and not changed:
         return 0
     column = date_column(warehouse, table.full_name)
-    scope = "true" if table.schema == "meta" or column is None else f"{column} in ({changed})"
+    scope = "true" if table.schema == "meta" or column is None else _is_among(column, changed)
     recent = RECENT if table.full_name in LAST_DAYS else "true"
     warehouse.execute(f"delete from bi.{table.full_name} where {scope}")
     made = warehouse.execute(
@@ -338,10 +338,20 @@ def _over_published(query: str) -> str:
     return query.replace("from core.events as e", f"from ({EVENTS}) as e")
 
 
-def _changed_dates(table: Table) -> str:
-    """The query that gives the dates of a published table that changed; for one without dates, null if it did."""
+def _changed_dates(warehouse: Warehouse, table: Table) -> list[date | None]:
+    """The dates of a published table that changed; for one without dates, a single None if it did."""
     noted_as = "core.placements" if table.full_name == "core.events" else table.full_name
-    return f"select date from meta.changed where table_name = '{noted_as}'"
+    query = "select date from meta.changed where table_name = $name order by date"
+    return [row[0] for row in warehouse.execute(query, {"name": noted_as})]
+
+
+def _is_among(column: str, dates: list[date | None]) -> str:
+    """The condition of rows of these dates; null is none.
+
+    They stand in it one by one, since DuckDB then passes over the row groups that hold no such date.
+    """
+    named = ", ".join(f"date '{each}'" for each in dates if each)
+    return f"{column} in ({named})" if named else "false"
 
 
 def _comment(warehouse: Warehouse, table: Table) -> None:
@@ -367,8 +377,8 @@ def _write_parquet(
         column = date_column(warehouse, table.full_name)
         place, new = folder / table.schema / table.name, scratch / table.schema / table.name
         new.parent.mkdir(parents=True, exist_ok=True)
-        days = _changed_dates(table)
-        if not (whole or table.schema == "meta" or warehouse.value(f"select count(*) from ({days})")):
+        changed = _changed_dates(warehouse, table)
+        if not (whole or table.schema == "meta" or changed):
             continue
         if table.schema == "meta" or column is None:
             new.mkdir()
@@ -380,8 +390,8 @@ def _write_parquet(
             _copy(warehouse, _select(table), new, by_date)
             swaps.append((new, place))
             continue
-        _copy(warehouse, f"select * from ({_select(table)}) where {column} in ({days})", new, by_date)
-        parts = [f"{column}={row[0]}" for row in warehouse.execute(f"{days} order by date")]
+        _copy(warehouse, f"select * from ({_select(table)}) where {_is_among(column, changed)}", new, by_date)
+        parts = [f"{column}={each}" for each in changed if each]
         swaps += [(new / part, place / part) for part in parts]
     os.sync()  # one call for all files
     return swaps
