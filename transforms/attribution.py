@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from transforms import channels
+from transforms import channels, people
 from transforms.periods import instant
 from transforms.run import Run
 from transforms.steps import like
@@ -27,6 +27,16 @@ EVENT_CHANNEL = r"""case
 end"""
 
 
+# Time alone makes it known that a way came to nothing.
+RIPENING = f"select person_id from {RUNS} where is_open and ended_at + $lookback <= $horizon"
+
+
+def ripen(run: Run) -> None:
+    """Mark the persons of whom time alone makes more known."""
+    lookback = timedelta(microseconds=run.definitions.attribution.lookback_us)
+    run.mark("ripe", RIPENING, {"lookback": lookback, "horizon": run.horizon})
+
+
 def fill(run: Run) -> int:
     """Make the touched persons' conversions and ways again, and the months in which old or new ones fall."""
     warehouse = run.warehouse
@@ -42,12 +52,10 @@ def fill(run: Run) -> int:
         "whole": run.whole,
     }
     rows = _spend(run, values)
-    run.touched("person", "touched_persons", "select person_id from core.placements")
-    # Time alone makes it known that a way came to nothing.
+    people.gather(run)
     warehouse.execute(
-        f"insert into touched_persons select distinct person_id from {RUNS} "
-        "where is_open and ended_at + $lookback <= $horizon "
-        "and person_id not in (select key from touched_persons)",
+        f"insert into touched_persons select distinct person_id from ({RIPENING}) as ripe "
+        "where person_id not in (select key from touched_persons)",
         values,
     )
     run.touched("date", "touched_days", "select date_diff('day', date '1970-01-01', date) from core.placements")
@@ -119,22 +127,31 @@ def _find_conversions(run: Run, values: dict[str, Any]) -> None:
             where not is_bot and $has_orders
         ),
 
-        keyed as (
+        keys as (
             select
-                p.event_no, e.event_id, e.source, e.name as conversion, p.person_id, p.session_no,
-                p.event_at as converted_at, p.date,
-                upper(json_extract_string(e.properties, '$.currency')) as currency,
-                try_cast(coalesce(
-                    json_extract_string(e.properties, '$.revenue'), json_extract_string(e.properties, '$.value')
-                ) as decimal(18, 4)) as amount
+                p.event_no, p.person_id, p.session_no, p.event_at, p.date, e.event_id, e.source, e.name, e.properties
+            from people_placements as p
+            inner join people_events as e on p.event_no = e.event_no
+            where p.is_key and not p.is_bot and p.person_id in (select key from touched_persons)
+            union all
+            select
+                p.event_no, p.person_id, p.session_no, p.event_at, p.date, e.event_id, e.source, e.name, e.properties
             from core.placements as p
             inner join core.events as e on p.event_no = e.event_no
             where
-                p.is_key and not p.is_bot and e.name not in ('Order Completed', 'Order Refunded')
-                and (
-                    p.person_id in (select key from touched_persons)
-                    or (p.person_id is null and p.date in (select date from touched_dates))
-                )
+                p.is_key and not p.is_bot and p.person_id is null
+                and p.date in (select date from touched_dates) and e.date in (select date from touched_dates)
+        ),
+
+        keyed as (
+            select
+                event_no, event_id, source, name as conversion, person_id, session_no, event_at as converted_at, date,
+                upper(json_extract_string(properties, '$.currency')) as currency,
+                try_cast(coalesce(
+                    json_extract_string(properties, '$.revenue'), json_extract_string(properties, '$.value')
+                ) as decimal(18, 4)) as amount
+            from keys
+            where name not in ('Order Completed', 'Order Refunded')
         ),
 
         refunds as (
@@ -208,7 +225,7 @@ def _find_touches(run: Run, values: dict[str, Any]) -> None:
             select
                 s.session_no as touch_event_no, s.session_no, s.session_id, s.person_id, s.started_at as touched_at,
                 s.date, 'session' as touch, coalesce(s.channel, '(none)') as channel, s.utm_campaign as campaign
-            from core.sessions as s
+            from people_sessions as s
             where
                 not s.is_bot and (
                     s.person_id in (select key from touched_persons)
@@ -221,8 +238,8 @@ def _find_touches(run: Run, values: dict[str, Any]) -> None:
                 p.event_no as touch_event_no, cast(null as bigint) as session_no, cast(null as varchar) as session_id,
                 p.person_id, p.event_at as touched_at, p.date, e.name as touch, {EVENT_CHANNEL} as channel,
                 e.utm_campaign as campaign
-            from core.placements as p
-            inner join core.events as e on p.event_no = e.event_no
+            from people_placements as p
+            inner join people_events as e on p.event_no = e.event_no
             where p.person_id in (select key from touched_persons) and not p.is_bot and ({is_touch})
         ),
 
@@ -238,7 +255,7 @@ def _find_touches(run: Run, values: dict[str, Any]) -> None:
                 order by m.touched_at, e.seq nulls last, e.event_id, e.source, e.event_no, m.session_no nulls last
             ) as order_no
         from met as m
-        inner join core.events as e on m.touch_event_no = e.event_no
+        inner join people_events as e on m.touch_event_no = e.event_no
         """,
         {**values, **bound},
     )

@@ -231,7 +231,9 @@ class _Undo(Exception):
 def _looked_at(run: Run) -> Preview:
     warehouse, build_id = run.warehouse, {"id": run.build_id}
     whole = warehouse.execute("select model from meta.whole where build_id = $id", build_id)
-    marked = warehouse.execute("select kind, count(*) from meta.dirty where build_id = $id group by kind", build_id)
+    marked = warehouse.execute(
+        "select kind, count(*) from meta.dirty where build_id = $id and kind <> 'ripe' group by kind", build_id
+    )
     # Dates of new events as their clients say: the correction of their clocks is part of the build.
     dates = warehouse.execute(
         """
@@ -475,7 +477,7 @@ def _is_idle(run: Run) -> bool:
     if run.upto > run.after or run.horizon_before is None or run.horizon - run.horizon_before >= PATIENCE:
         return False
     return not run.warehouse.value(
-        "select (select count(*) from meta.dirty where build_id = $id) "
+        "select (select count(*) from meta.dirty where build_id = $id and kind <> 'ripe') "
         "+ (select count(*) from meta.whole where build_id = $id)",
         {"id": run.build_id},
     )
@@ -484,7 +486,7 @@ def _is_idle(run: Run) -> bool:
 def _ripen(run: Run) -> None:
     """Mark what the passing of time alone changes: sessions that are over now, dates that have ended.
 
-    Windows of funnels and periods of retention ripen in their own models.
+    Windows of funnels and periods of retention ripen in their own models; that alone is no reason to build.
     """
     if run.horizon_before is None:
         return
@@ -510,6 +512,8 @@ def _ripen(run: Run) -> None:
             "horizon": run.horizon,
         },
     )
+    funnel_model.ripen(run)
+    attribution.ripen(run)
 
 
 def _again(run: Run, since: date, until: date) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from transforms import people
 from transforms.chains import window_us
 from transforms.definitions import Funnel, Step
 from transforms.funnels import attempts, complete_after_us
@@ -22,13 +23,23 @@ AFFECTED = """(
 )"""
 
 
+RIPENING = f"select person_id from {ATTEMPTS} where funnel = $funnel and is_open and entered_at + $window <= $horizon"
+
+
+def ripen(run: Run) -> None:
+    """Mark the persons whose attempts time alone has closed."""
+    for funnel in run.definitions.funnels:
+        window = timedelta(microseconds=window_us(funnel))
+        run.mark("ripe", RIPENING, {"funnel": funnel.name, "window": window, "horizon": run.horizon})
+
+
 def fill(run: Run) -> int:
     """Make the touched persons' attempts of every funnel again, and the cells in which old or new ones fall."""
     if run.whole:
         run.forget(ATTEMPTS)
         names = [funnel.name for funnel in run.definitions.funnels]
         run.forget(STEPS, "funnel not in (select unnest(cast($names as varchar[])))", {"names": names})
-    run.touched("person", "touched_persons", "select person_id from core.placements")
+    people.gather(run)
     return sum(_fill(run, funnel) for funnel in run.definitions.funnels)
 
 
@@ -54,13 +65,7 @@ def _fill(run: Run, funnel: Funnel) -> int:
     is_begin = _any(conditions)
     # Time alone closes an attempt, and lets another begin to count in a funnel over all time.
     warehouse.execute(
-        f"""
-        create or replace temp table funnel_persons as
-        select key from touched_persons
-        union
-        select person_id from {ATTEMPTS} where funnel = $funnel and is_open and entered_at + $window <= $horizon
-        """,
-        values,
+        f"create or replace temp table funnel_persons as select key from touched_persons union {RIPENING}", values
     )
     if funnel.entry_period == "all":
         _begin_again(run, values)
@@ -75,6 +80,7 @@ def _fill(run: Run, funnel: Funnel) -> int:
             """,
             {**values, **begin_values, "before": run.horizon_before},
         )
+    rows_of = _rows_of(funnel)
     found = attempts(_facts(run, funnel), funnel, horizon_us=_us(run), carry=("session_no",))
     with warehouse.frames(
         _found=found.with_columns(
@@ -82,7 +88,7 @@ def _fill(run: Run, funnel: Funnel) -> int:
         )
     ):
         if funnel.unit == "session":
-            owner, join = "u.person_id, u.session_id", "left join core.sessions as u on f.unit_id = u.session_no"
+            owner, join = "u.person_id, u.session_id", f"left join {rows_of}sessions as u on f.unit_id = u.session_no"
             is_same = "true"
         else:
             owner, join = "f.unit_id as person_id, cast(null as varchar) as session_id", ""
@@ -99,9 +105,9 @@ def _fill(run: Run, funnel: Funnel) -> int:
                         (p.event_at, coalesce(e.seq, 9223372036854775807), e.event_id, e.source, e.event_no)
                     ) as node
                 from _found as f
-                inner join core.placements as p
+                inner join {rows_of}placements as p
                     on f.last_session_no = p.session_no and f.step_at[f.depth] < p.event_at and {is_same}
-                inner join core.events as e on p.event_no = e.event_no
+                inner join {rows_of}events as e on p.event_no = e.event_no
                 where f.depth < $step_n and p.is_bearing and not {ignored}
                 group by f.unit_id, f.period_start, f.entered_at
             )
@@ -111,7 +117,7 @@ def _fill(run: Run, funnel: Funnel) -> int:
                 f.breakdown_value, f.is_open, f.is_excluded, s.source, s.channel, s.device,
                 case when f.depth < $step_n then coalesce(n.node, '(exit)') end as next_node
             from _found as f {join}
-            left join core.sessions as s on f.first_session_no = s.session_no
+            left join {rows_of}sessions as s on f.first_session_no = s.session_no
             left join following as n
                 on f.unit_id = n.unit_id and f.period_start = n.period_start and f.entered_at = n.entered_at
             """,
@@ -134,6 +140,11 @@ def _first_date(run: Run, funnel: Funnel) -> date | None:
     """Where a funnel over all time begins, which names its only period; None without data."""
     first = first_date(run)
     return funnel.from_ or first if first else None
+
+
+def _rows_of(funnel: Funnel) -> str:
+    """Where events, placements and sessions are read: a funnel over all time also asks for persons nobody touched."""
+    return "core." if funnel.entry_period == "all" else "people_"
 
 
 def _us(run: Run) -> int:
@@ -165,10 +176,12 @@ def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
         wanted = f"(e.is_bearing and not {ignored} or {_any(steps + excludes)})"
     else:
         wanted = _any(steps + excludes)
+    rows_of = _rows_of(funnel)
     if funnel.unit == "session":
         unit = "p.session_no"
         whose = (
-            "p.session_no in (select session_no from core.sessions where person_id in (select key from funnel_persons))"
+            f"p.session_no in (select session_no from {rows_of}sessions "
+            "where person_id in (select key from funnel_persons))"
         )
     else:
         unit, whose = "p.person_id", "p.person_id in (select key from funnel_persons)"
@@ -187,9 +200,9 @@ def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
             cast({_mask(steps)} as uinteger) as steps,
             p.session_no
             {asked}
-        from core.placements as p
-        inner join core.events as e on p.event_no = e.event_no
-        left join core.sessions as s on p.session_no = s.session_no
+        from {rows_of}placements as p
+        inner join {rows_of}events as e on p.event_no = e.event_no
+        left join {rows_of}sessions as s on p.session_no = s.session_no
         where not p.is_bot and {whose} and {wanted}
         order by unit_id, p.event_at, e.seq nulls last, e.event_id, e.source, e.event_no
         """,

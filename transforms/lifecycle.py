@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+from transforms import people
 from transforms.periods import Period, lay_periods
 from transforms.run import Run
 from transforms.steps import like
@@ -17,7 +18,7 @@ def fill(run: Run) -> int:
     warehouse = run.warehouse
     if run.whole:
         run.forget(STATES)
-    run.touched("person", "touched_persons", "select person_id from core.placements")
+    people.gather(run)
     _active_days(run)
     rows = run.replace(
         STATES,
@@ -62,13 +63,13 @@ def _active_days(run: Run) -> None:
     values = {f"name_{number}": like(name) for number, name in enumerate(names)}
     join, is_active = "", "p.is_bearing"
     if names:
-        join = "inner join core.events as e on p.event_no = e.event_no"
+        join = "inner join people_events as e on p.event_no = e.event_no"
         is_active = " or ".join(rf"e.name like ${name} escape '\'" for name in values)
     run.warehouse.execute(
         f"""
         create or replace temp table active_days as
         select distinct p.person_id, p.date
-        from core.placements as p {join}
+        from people_placements as p {join}
         where p.person_id in (select key from touched_persons) and not p.is_bot and not p.is_daily and ({is_active})
         """,
         values,

@@ -38,8 +38,16 @@ def instant(local_date: str) -> str:
 
 def first_date(run: Run) -> date | None:
     """The first local date with an event that is no program's; None without one."""
-    found: date | None = run.warehouse.value("select min(date) from core.placements where not is_bot")
-    return found
+    dates = data_dates(run)
+    return dates[0] if dates else None
+
+
+def data_dates(run: Run) -> tuple[date, date] | None:
+    """The first and last local date with an event that is no program's, asked once a build; None without one."""
+    if run.data_dates is None:
+        first, last = run.warehouse.execute("select min(date), max(date) from core.placements where not is_bot")[0]
+        run.data_dates = (first, last) if first else None
+    return run.data_dates
 
 
 def lay_periods(run: Run, period: Period, table: str) -> None:
@@ -49,15 +57,14 @@ def lay_periods(run: Run, period: Period, table: str) -> None:
     """
     start = START[period].format(date="day")
     following = NEXT[period].format(start="period_start")
+    first, last = data_dates(run) or (None, None)
     run.warehouse.execute(
         f"""
         create or replace temp table {table} as
         with bounds as (
             select
-                min(date) as first_day,
-                greatest(max(date), cast(timezone($timezone, timezone('UTC', $horizon)) as date)) as last_day
-            from core.placements
-            where not is_bot
+                cast($first as date) as first_day,
+                greatest(cast($last as date), cast(timezone($timezone, timezone('UTC', $horizon)) as date)) as last_day
         ),
 
         days as (
@@ -73,5 +80,5 @@ def lay_periods(run: Run, period: Period, table: str) -> None:
         select period_start, {instant(following)} as period_end_at
         from starts
         """,
-        {"timezone": run.definitions.site.timezone, "horizon": run.horizon},
+        {"timezone": run.definitions.site.timezone, "horizon": run.horizon, "first": first, "last": last},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transforms import people
 from transforms.run import Run, as_key
 
 
@@ -10,7 +11,7 @@ def know(run: Run) -> int:
     warehouse = run.warehouse
     if run.whole:
         run.forget("core.persons")
-    run.touched("person", "touched_persons", "select person_id from core.placements")
+    people.gather(run)
     rows = run.replace(
         "core.persons",
         warehouse.query("core.persons"),

@@ -16,7 +16,6 @@ SHARD_EVENTS = 4_000_000  # events held in memory at once
 
 def place(run: Run) -> int:
     """Place all events of the touched devices again, write what changed, and mark its persons and dates."""
-    warehouse = run.warehouse
     is_other = run.whole and bots.has_changed(run)
     if is_other:
         bots.remember(run, "sessions", bots.SESSIONS)
@@ -25,14 +24,22 @@ def place(run: Run) -> int:
         for table in ("core.placements", "core.sessions", "core.identities"):
             run.forget(table)
     run.touched("device", "touched_devices", "select device_id from core.events")
-    event_n = warehouse.value("select count(*) from core.events where device_id in (select key from touched_devices)")
-    shards = 1 + event_n // SHARD_EVENTS
+    shards = 1 + _event_n(run) // SHARD_EVENTS
     rows = sum(_place_shard(run, shard, shards) for shard in range(shards))
     rows += _place_deviceless(run)
     if is_other:
         bots.compare(run, "sessions", bots.SESSIONS)
         bots.compare(run, "visitors", bots.VISITORS)
     return rows
+
+
+def _event_n(run: Run) -> int:
+    """About how many events the touched devices have."""
+    if run.whole:
+        return int(run.warehouse.value("select count(*) from core.events"))
+    before = "select sum(event_n) from core.sessions where device_id in (select key from touched_devices)"
+    new = "select count(*) from core.events where event_no > $after and event_no <= $upto"
+    return int(run.warehouse.value(before) or 0) + int(run.warehouse.value(new, {"after": run.after, "upto": run.upto}))
 
 
 def _place_shard(run: Run, shard: int, shards: int) -> int:
@@ -124,10 +131,8 @@ def _walk(run: Run) -> None:
                 i.event_no, i.device_id, i.event_at, i.seq, i.event_id, i.source, false, null, i.user_person_id, false,
                 null, null, null, false, false
             from core.identity_edges as i
-            inner join core.events as e on i.event_no = e.event_no
-            where
-                i.device_id in (select distinct device_id from touched_events)
-                and i.device_id is distinct from e.device_id
+            left join touched_events as e on i.event_no = e.event_no and i.device_id = e.device_id
+            where i.device_id in (select distinct device_id from touched_events) and e.event_no is null
         )
 
         select

@@ -6,8 +6,9 @@ from typing import Any
 
 import polars as pl
 
+from transforms import people
 from transforms.definitions import Retention
-from transforms.periods import START, first_date
+from transforms.periods import START, data_dates
 from transforms.retention import CELLS as CELL_COLUMNS
 from transforms.retention import cells, entries, facts_query
 from transforms.run import Run
@@ -29,7 +30,7 @@ def fill(run: Run) -> int:
         run.forget(ENTRIES)
         names = [retention.name for retention in run.definitions.retentions]
         run.forget(CELLS, "retention not in (select unnest(cast($names as varchar[])))", {"names": names})
-    run.touched("person", "touched_persons", "select person_id from core.placements")
+    people.gather(run)
     return sum(_fill(run, retention) for retention in run.definitions.retentions)
 
 
@@ -72,9 +73,9 @@ def _facts(run: Run, retention: Retention) -> pl.DataFrame:
             cast({value} as double) as value,
             {breakdown} as breakdown,
             e.seq, e.event_id, e.source, e.event_no
-        from core.placements as p
-        inner join core.events as e on p.event_no = e.event_no
-        left join core.sessions as s on p.session_no = s.session_no
+        from people_placements as p
+        inner join people_events as e on p.event_no = e.event_no
+        left join people_sessions as s on p.session_no = s.session_no
         where
             p.person_id in (select key from touched_persons) and not p.is_bot and not p.is_daily
             and (({is_start}) or ({is_return}))
@@ -85,8 +86,7 @@ def _facts(run: Run, retention: Retention) -> pl.DataFrame:
 def _fill_cells(run: Run, retention: Retention) -> int:
     """Make the cells again of cohorts that changed, that were not final before, or that are not there yet."""
     warehouse = run.warehouse
-    begin = first_date(run)
-    last = warehouse.value("select max(date) from core.placements where not is_bot")
+    begin, last = data_dates(run) or (None, None)
     timezone = run.definitions.site.timezone
     every = (
         cells(retention, begin, run.horizon, timezone, last_date=last) if begin else pl.DataFrame(schema=CELL_COLUMNS)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 from transforms.definitions import Definitions
 from warehouse import Warehouse, tables
 
 NUMBERS = frozenset({"bigint", "integer", "smallint", "double", "decimal"})
-Kind = Literal["device", "person", "date", "order"]
+Kind = Literal["device", "person", "ripe", "date", "order"]
 
 
 @dataclass
@@ -33,6 +33,8 @@ class Run:
     horizon_before: datetime | None
     progress: Callable[[str, int, int], None]
     whole: bool = False
+    has_gathered: bool = False  # people.gather has found the rows of the touched persons
+    data_dates: tuple[date, date] | None = None  # once asked for: the first and last local date with an event of people
 
     def mark(self, kind: Kind, query: str, values: dict[str, Any] | None = None) -> None:
         """Put the keys that `query` selects (one bigint column) into the plan, for the models that come later."""
@@ -62,15 +64,18 @@ class Run:
         warehouse = self.warehouse
         name = table.split(".")[1]
         columns = ", ".join(column for column in warehouse.columns(table) if column != later)
-        kept = f"select {columns} from {table} where {scope}"
         warehouse.execute(f"create or replace temp table made as {query}", values)
-        if warehouse.value(f"select exists({kept})", values):
-            lost, gained = f"{kept} except all select {columns} from made", f"from made except all {kept}"
+        warehouse.execute(f"create or replace temp table kept as select {columns} from {table} where {scope}", values)
+        if warehouse.value("select exists(from kept)"):
+            lost, gained = f"from kept except all select {columns} from made", "from made except all from kept"
         else:
-            lost, gained = f"{kept} limit 0", "from made"
-        warehouse.execute(f"create or replace temp table old_{name} as {lost}", values)
-        warehouse.execute(f"create or replace temp table new_{name} as select {columns} {gained}", values)
-        warehouse.execute(f"delete from {table} where {scope} and ({key}) in (select {key} from old_{name})", values)
+            lost, gained = "from kept", "from made"
+        warehouse.execute(f"create or replace temp table old_{name} as {lost}")
+        warehouse.execute(f"create or replace temp table new_{name} as select {columns} {gained}")
+        # To look for what is to go costs a pass over the whole table.
+        if warehouse.value(f"select exists(from old_{name})"):
+            gone = f"({key}) in (select {key} from old_{name})"
+            warehouse.execute(f"delete from {table} where {scope} and {gone}", values)
         filled = f"select *, false as {later} from new_{name}" if later else f"select * from new_{name}"
         rows = int(warehouse.execute(f"insert into {table} by name {filled}")[0][0])
         self.note_changed(table, f"select * from old_{name} union all by name select * from new_{name}")

@@ -23,15 +23,15 @@ with seen as (
         max(event_at) as last_seen_at,
         bool_and(is_daily) as is_daily,
         bool_and(is_bot) as is_bot
-    from core.placements
+    from people_placements
     where person_id in (select key from touched_persons)
     group by person_id
 ),
 
 pages as (
     select p.person_id, p.event_no, p.date, p.event_at, e.seq, e.event_id, e.source
-    from core.placements as p
-    inner join core.events as e on p.event_no = e.event_no
+    from people_placements as p
+    inner join people_events as e on p.event_no = e.event_no
     where p.person_id in (select key from touched_persons) and p.is_page and not p.is_daily
 ),
 
@@ -45,7 +45,7 @@ first_pages as (
 
 sessions as (
     select person_id, count(*) as session_n
-    from core.sessions
+    from people_sessions
     where person_id in (select key from touched_persons)
     group by person_id
 ),
