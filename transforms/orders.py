@@ -21,6 +21,12 @@ def settle(run: Run) -> int:
     if not warehouse.value("select count(*) from touched_orders"):
         return 0
     values = {"currency": run.definitions.site.currency}
+    # The touched orders and refunds lie anywhere in the history: their rows are looked for once.
+    for name in ("events", "placements"):
+        warehouse.execute(
+            f"create or replace temp table order_{name} as "
+            f"from core.{name} where event_no in (select key from touched_orders)"
+        )
     # Of each touched order id also the event that has won so far, and the refunds that may take their amount from it.
     warehouse.execute(
         """
@@ -28,8 +34,8 @@ def settle(run: Run) -> int:
         select distinct
             source,
             coalesce(nullif(json_extract_string(properties, '$.order_id'), ''), event_id) as order_id
-        from core.events
-        where event_no in (select key from touched_orders) and name = 'Order Completed'
+        from order_events
+        where name = 'Order Completed'
         """
     )
     for table in ("core.orders", "core.refunds"):
@@ -38,6 +44,12 @@ def settle(run: Run) -> int:
             "inner join touched_ids as i on o.source = i.source and o.order_id = i.order_id "
             "where o.event_no not in (select key from touched_orders)"
         )
+    if warehouse.value("select count(*) from touched_orders") > warehouse.value("select count(*) from order_events"):
+        for name in ("events", "placements"):
+            warehouse.execute(
+                f"insert into order_{name} from core.{name} where event_no in "
+                f"(select key from touched_orders where key not in (select event_no from order_{name}))"
+            )
     rows = 0
     for table in ("core.orders", "core.refunds"):
         rows += _replace(run, table, values)

@@ -77,6 +77,9 @@ class Run:
             gone = f"({key}) in (select {key} from old_{name})"
             warehouse.execute(f"delete from {table} where {scope} and {gone}", values)
         filled = f"select *, false as {later} from new_{name}" if later else f"select * from new_{name}"
+        # By date, so that who asks for some dates need not read the others.
+        if dated := date_column(warehouse, table):
+            filled += f" order by {dated}"
         rows = int(warehouse.execute(f"insert into {table} by name {filled}")[0][0])
         self.note_changed(table, f"select * from old_{name} union all by name select * from new_{name}")
         if table.startswith("marts.") and "is_complete" in columns:

@@ -19,7 +19,7 @@ with listed as (
         unnest(cast(json_extract(e.properties, '$.products') as json[])) as product,
         generate_subscripts(cast(json_extract(e.properties, '$.products') as json[]), 1) as line_no
     from core.orders as o
-    inner join core.events as e on o.event_no = e.event_no
+    inner join order_events as e on o.event_no = e.event_no
     where
         o.event_no in (select event_no from new_orders)
         and json_type(e.properties, '$.products') = 'ARRAY'

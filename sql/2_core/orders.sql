@@ -38,8 +38,8 @@ with told as (
         coalesce(
             json_extract_string(e.properties, '$.sales_channel'), json_extract_string(e.properties, '$.affiliation')
         ) as sales_channel
-    from core.events as e
-    inner join core.placements as p on e.event_no = p.event_no
+    from order_events as e
+    inner join order_placements as p on e.event_no = p.event_no
     where
         e.event_no in (select key from touched_orders) and e.name = 'Order Completed'
         and coalesce(json_extract_string(e.properties, '$.test'), 'false') <> 'true'

@@ -24,8 +24,8 @@ with told as (
         try_cast(json_extract_string(e.properties, '$.shipping') as decimal(18, 4)) as shipping,
         try_cast(json_extract_string(e.properties, '$.value') as decimal(18, 4)) as value,
         upper(json_extract_string(e.properties, '$.currency')) as currency
-    from core.events as e
-    inner join core.placements as p on e.event_no = p.event_no
+    from order_events as e
+    inner join order_placements as p on e.event_no = p.event_no
     where
         e.event_no in (select key from touched_orders) and e.name = 'Order Refunded'
         and coalesce(json_extract_string(e.properties, '$.test'), 'false') <> 'true'

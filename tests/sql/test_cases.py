@@ -6,6 +6,7 @@ The given tables are filled, the table's own query runs, and its rows must hold 
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,15 @@ def value_of(text: Any) -> Any:
 
 
 def fill(warehouse: Warehouse, path: Path) -> None:
-    """Fill a table, or make a temp table, from a CSV file; columns that it leaves out get a plain value."""
+    """Fill a table, or make a temp table, from a CSV file; columns that it leaves out get a plain value.
+
+    people_<name> and order_<name> have the columns of core.<name>.
+    """
     name = path.stem.removeprefix("given_")
-    table = tables().get(name)
+    like = re.sub("^(people|order)_", "core.", name)
+    table = tables().get(like)
+    if table and like != name:
+        warehouse.execute(f"create temp table {name} as from {like} limit 0")
     if table is None:
         warehouse.execute(f"create temp table {name} as select * from read_csv('{path}')")
         return
