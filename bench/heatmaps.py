@@ -4,9 +4,9 @@
 
 Both start from the same narrow rows, with whole numbers for page, band, layer, kind and session: footfall from
 core.pointer, ClickHouse from a MergeTree table in the order in which it reads them best. Both put the same cells into a
-table in memory, with their texts (source, path, band, layer, kind), which ClickHouse keeps as LowCardinality, footfall
-band, layer and kind as ENUM until they are stored. In turns, medians; the cells must be equal. chdb is no part
-of footfall: pip install chdb, in an environment made for it.
+table in memory, with their texts (source, path, band, layer, kind), which ClickHouse keeps as LowCardinality and
+footfall as ENUM. In turns, medians; the cells must be equal. chdb is no part of footfall: pip install chdb, in an
+environment made for it.
 """
 
 from __future__ import annotations
