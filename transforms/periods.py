@@ -45,7 +45,9 @@ def first_date(run: Run) -> date | None:
 def data_dates(run: Run) -> tuple[date, date] | None:
     """The first and last local date with an event that is no program's, asked once a build; None without one."""
     if run.data_dates is None:
-        first, last = run.warehouse.execute("select min(date), max(date) from core.placements where not is_bot")[0]
+        # Asked so, DuckDB passes over what cannot be the first or the last; least and greatest would read all.
+        dates = "select date from core.placements where not is_bot order by date"
+        first, last = run.warehouse.value(f"{dates} limit 1"), run.warehouse.value(f"{dates} desc limit 1")
         run.data_dates = (first, last) if first else None
     return run.data_dates
 

@@ -21,15 +21,27 @@ def append(run: Run) -> int:
 def _move(run: Run) -> int:
     """Bring session and bot flag of older samples to those that their events have by now; how many were others."""
     dates.touch(run)
-    moved = run.warehouse.execute(
+    warehouse = run.warehouse
+    # Named, so that DuckDB passes over the dates before and after them.
+    first, last = warehouse.execute("select min(date), max(date) from touched_dates")[0]
+    warehouse.execute(
         """
-        update core.pointer as p set session_no = o.session_no, is_bot = o.is_bot
-        from core.placements as o
+        create or replace temp table moved as
+        select p.event_no, o.session_no, o.is_bot
+        from core.pointer as p
+        inner join core.placements as o on p.event_no = o.event_no
         where
-            p.event_no = o.event_no and p.event_no <= $after
+            p.event_no <= $after
             and p.date in (select date from touched_dates) and o.date in (select date from touched_dates)
+            and p.date between $first and $last and o.date between $first and $last
             and (p.session_no is distinct from o.session_no or p.is_bot <> o.is_bot)
         """,
-        {"after": run.after},
+        {"after": run.after, "first": first, "last": last},
     )
-    return int(moved[0][0])
+    if not warehouse.value("select exists(from moved)"):
+        return 0
+    changed = warehouse.execute(
+        "update core.pointer as p set session_no = m.session_no, is_bot = m.is_bot from moved as m "
+        "where p.event_no = m.event_no"
+    )
+    return int(changed[0][0])
