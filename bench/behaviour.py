@@ -76,16 +76,13 @@ class Question(NamedTuple):
     forms: dict[str, str]
 
 
-def funnel(con: duckdb.DuckDBPyConnection, table: str, order: str) -> Answer:
+def funnel(con: duckdb.DuckDBPyConnection, table: str, _order: str) -> Answer:
     steps = tuple(Step(event=name) for name in ("view", "add", "checkout", "order"))
     asked = Funnel("bench", steps, window_us=WEEK_US, entry_period="all", reentry="optimized")
     frame = con.sql(
-        f"select person as unit_id, us as at, cast(1 << kind as uinteger) as steps from {table} where kind < 4 {order}"
+        f"select person as unit_id, us as at, cast(1 << kind as uinteger) as steps from {table} where kind < 4"
     ).pl()
-    frame = frame.with_columns(
-        period_start=pl.lit(START), excludes=pl.lit(0, pl.UInt32), breakdown=pl.lit(None, pl.String)
-    )
-    found = attempts(frame, asked, horizon_us=2**62)
+    found = attempts(frame.with_columns(period_start=pl.lit(START)), asked, horizon_us=2**62)
     return found.group_by("depth").len().sort("depth").rows()
 
 

@@ -13,7 +13,7 @@ import duckdb
 import polars as pl
 
 from transforms.definitions import Funnel, Step
-from transforms.funnels import attempts
+from transforms.funnels import attempts, needs_order
 from transforms.steps import EVENT_COLUMNS, SESSION_COLUMNS, column, matches, property_path
 from warehouse import Warehouse
 
@@ -163,9 +163,9 @@ def _facts(file: Warehouse, funnel: Funnel, last_us: int) -> pl.DataFrame:
         condition, bound = matches(step, f"step_{number}")
         conditions.append(condition)
         values |= bound
-    breakdown = "cast(null as varchar)"
+    breakdown = ""
     if funnel.breakdown:
-        breakdown = f"cast({column(funnel.breakdown)} as varchar)"
+        breakdown = f", cast({column(funnel.breakdown)} as varchar) as breakdown"
         values["breakdown_path"] = property_path(funnel.breakdown)
     mask = " + ".join(f"case when {condition} then {1 << bit} else 0 end" for bit, condition in enumerate(conditions))
     return file.frame(
@@ -174,15 +174,14 @@ def _facts(file: Warehouse, funnel: Funnel, last_us: int) -> pl.DataFrame:
             e.person_id as unit_id,
             epoch_us(e.event_at) as at,
             case when epoch_us(e.event_at) <= $last_us then date '1970-01-01' end as period_start,
-            cast({mask} as uinteger) as steps,
-            cast(0 as uinteger) as excludes,
-            {breakdown} as breakdown
+            cast({mask} as uinteger) as steps
+            {breakdown}
         from core.events as e
         left join core.sessions as s on e.session_id = s.session_id
         where
             e.person_id is not null and not coalesce(s.is_bot, e.is_bot)
             and ({" or ".join(f"({condition})" for condition in conditions)})
-        order by unit_id, e.event_at, e.event_id, e.source
+        {"order by unit_id, e.event_at, e.event_id, e.source" if needs_order(funnel) else ""}
         """,
         values,
     )

@@ -78,46 +78,6 @@ def find_chains(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel) -> Chain
     return pl.concat([_frame(chain) for chain in found]).sort("row_0").get_columns()
 
 
-def best_anchors(part: pl.DataFrame, is_anchor: pl.Series, funnel: Funnel) -> pl.Series | None:
-    """Of each unit the anchor of its deepest chain, the latest of them, in one walk over all rows.
-
-    Row by row, and step by step, the walk remembers the latest anchor from which the step has been reached: no earlier
-    one can go further. None where that does not serve: step windows, an exclude, several periods, an event that
-    matches several steps, ties that are not simply "either".
-    """
-    steps = part["steps"]
-    serves = funnel.order == "ordered" and funnel.ties == "either" and funnel.either_within_us <= 0
-    if not serves or funnel.step_window_us or funnel.exclude or part.is_empty():
-        return None
-    if (steps & (steps - 1)).max() or part["period_start"].min() != part["period_start"].max():
-        return None
-    rows = _in_step_order(part.select("key", "steps", is_anchor=is_anchor))
-    key, limit = rows["key"], window_us(funnel)
-    first = rows_where(part.select((pl.col("unit_id") != pl.col("unit_id").shift()).fill_null(True)).to_series())
-    last = pl.concat([first.slice(1), pl.Series([part.height], dtype=ROW)]) - 1
-    begin, found = key.gather(first), []
-    frame = rows.select("key", "steps", since=pl.when("is_anchor").then("key").forward_fill())
-    for step in range(len(funnel.steps)):
-        if step:
-            is_reached = ((pl.col("steps") & (1 << step)) != 0) & (pl.col("key") - pl.col("since") <= limit)
-            frame = frame.with_columns(since=pl.when(is_reached).then("since").forward_fill())
-        since = frame["since"].gather(last)
-        found.append(pl.select(pl.when(since >= begin).then(since)).to_series())
-    best = pl.select(pl.coalesce(found[::-1])).to_series().drop_nulls()
-    anchors = rows_where(is_anchor)
-    return anchors.gather(part["key"].gather(anchors).search_sorted(best, "right") - 1)
-
-
-def _in_step_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """Events of one moment in the order of the steps that they match, since ties count in either order."""
-    is_tie = rows.select((pl.col("key") == pl.col("key").shift()).fill_null(False)).to_series()
-    if not (is_tie & (rows["steps"] < rows["steps"].shift())).any():
-        return rows
-    tied = rows_where(is_tie | is_tie.shift(-1, fill_value=False))
-    order = pl.int_range(rows.height, dtype=ROW, eager=True)
-    return rows[order.scatter(tied, tied.gather(rows[tied].select(pl.arg_sort_by("key", "steps")).to_series()))]
-
-
 def _frame(chain: Chain) -> pl.DataFrame:
     return pl.DataFrame({f"row_{step}": rows.cast(ROW) for step, rows in enumerate(chain)})
 
@@ -174,10 +134,11 @@ def _ordered(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel, slack: int)
     columns = [has_step(part, step) for step in range(len(funnel.steps))]
     rows = [rows_where(column) for column in columns]
     keys = [part["key"].gather(row) for row in rows]
-    limit = part["key"].gather(anchors) + window_us(funnel)
+    begin = part["key"].gather(anchors)
+    limit = begin + window_us(funnel)
     windows = step_windows(funnel)
     if windows is None:
-        return _earliest(part, anchors, keys, rows, limit, slack)
+        return [anchors, *map(gather, rows[1:], earliest(begin, keys, limit, slack))]
     chain = [anchors, *[pl.repeat(None, anchors.len(), dtype=ROW, eager=True)] * (len(funnel.steps) - 1)]
     for depth in range(2, len(funnel.steps) + 1):
         kept_keys, kept_rows = list(keys[:depth]), list(rows[:depth])
@@ -189,31 +150,25 @@ def _ordered(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel, slack: int)
                 kept_rows[step].filter(is_kept),
             )
         can = anchors.is_in(kept_rows[0].implode())
-        tried = _earliest(part, anchors, kept_keys, kept_rows, limit, slack)
+        tried = [anchors, *map(gather, kept_rows[1:], earliest(begin, kept_keys, limit, slack))]
         done = can & tried[-1].is_not_null()
         chain = [new.zip_with(done, old) for new, old in zip(tried, chain[:depth], strict=True)] + chain[depth:]
     return chain
 
 
-def _earliest(
-    part: pl.DataFrame,
-    anchors: pl.Series,
-    keys: list[pl.Series],
-    rows: list[pl.Series],
-    limit: pl.Series,
-    slack: int,
-) -> Chain:
-    """From each anchor to the earliest event of the next step, and so on while within the limit."""
-    chain = [anchors]
-    begin = part["key"].gather(anchors)
-    here = begin
-    for step in range(1, len(keys)):
+def earliest(begin: pl.Series, keys: list[pl.Series], limit: pl.Series, slack: int) -> Chain:
+    """From each anchor to the earliest event of the next step, and so on while within the limit.
+
+    begin: the anchors' keys; keys: each step's, sorted. Gives for each step after the first the places in its keys.
+    """
+    chain, here = [], begin
+    for of_step in keys[1:]:
         bound = pl.select(pl.when(here > begin).then(here).when(here <= begin).then(begin)).to_series() - slack
-        place = _place(keys[step], bound)
-        key = _at(keys[step], place)
+        place = _place(of_step, bound)
+        key = gather(of_step, place)
         inside = (key <= limit).fill_null(False)
         here = pl.select(pl.when(inside).then(key)).to_series()
-        chain.append(pl.select(pl.when(inside).then(_at(rows[step].cast(ROW), place))).to_series())
+        chain.append(pl.select(pl.when(inside).then(place)).to_series())
     return chain
 
 
@@ -225,15 +180,15 @@ def _place(keys: pl.Series, bound: pl.Series) -> pl.Series:
     return pl.select(pl.when(bound.is_not_null() & (place < keys.len())).then(place)).to_series()
 
 
-def _at(values: pl.Series, place: pl.Series) -> pl.Series:
+def gather(values: pl.Series, place: pl.Series) -> pl.Series:
     if values.is_empty():
-        return pl.repeat(None, place.len(), dtype=values.dtype, eager=True)
+        return pl.repeat(None, place.len(), dtype=values.dtype, eager=True).alias(values.name)
     return values.gather(place)
 
 
 def _search(keys: pl.Series, values: pl.Series, bound: pl.Series) -> pl.Series:
     """The value that stands beside the first key at or after each bound, else null."""
-    return _at(values, _place(keys, bound))
+    return gather(values, _place(keys, bound))
 
 
 def _strict(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel, slack: int) -> Chain:
@@ -264,9 +219,9 @@ def _any(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel, _slack: int) ->
         column = has_step(part, step)
         rows = rows_where(column)
         place = _place(part["key"].gather(rows), begin)
-        inside = (_at(part["key"].gather(rows), place) <= limit).fill_null(False)
+        inside = (gather(part["key"].gather(rows), place) <= limit).fill_null(False)
         # The anchor fills its own step and stands first, also before an event of the same time.
-        fill = pl.when(column.gather(anchors)).then(-1).when(inside).then(_at(rows.cast(pl.Int64), place))
+        fill = pl.when(column.gather(anchors)).then(-1).when(inside).then(gather(rows.cast(pl.Int64), place))
         filled = filled.with_columns(pl.select(fill.alias(f"row_{step}")).to_series())
     in_order = pl.concat_arr(f"row_{step}" for step in range(count)).arr.to_list().list.sort(nulls_last=True)
     ordered = filled.select(row=in_order)

@@ -163,12 +163,11 @@ def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
         condition, bound = matches(Step(event=exclude.event), f"exclude_{number}")
         excludes.append(condition)
         values |= bound
-    # What the funnel does not ask for is not sorted along, but added afterwards.
-    asked, added = "", [pl.lit(0, pl.UInt32).alias("excludes"), pl.lit(None, pl.String).alias("breakdown")]
+    asked = ""
     if excludes:
-        asked, added = f", cast({_mask(excludes)} as uinteger) as excludes", added[1:]
+        asked += f", cast({_mask(excludes)} as uinteger) as excludes"
     if funnel.breakdown:
-        asked, added = f"{asked}, {column(funnel.breakdown)} as breakdown", added[:-1]
+        asked += f", {column(funnel.breakdown)} as breakdown"
         values["breakdown_path"] = property_path(funnel.breakdown)
     if funnel.order == "strict":
         ignored, bound = _ignored(funnel)
@@ -207,7 +206,7 @@ def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
         order by unit_id, p.event_at, e.seq nulls last, e.event_id, e.source, e.event_no
         """,
         values,
-    ).with_columns(added)
+    )
 
 
 def _ignored(funnel: Funnel) -> tuple[str, dict[str, Any]]:

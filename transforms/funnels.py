@@ -6,8 +6,9 @@ from itertools import chain
 
 import polars as pl
 
-from transforms.chains import ROW, Chain, best_anchors, find_chains, has_step, step_windows, window_us
+from transforms.chains import ROW, Chain, find_chains, has_step, step_windows, window_us
 from transforms.definitions import Funnel
+from transforms.plain_chains import is_plain, plain_chains
 from transforms.timeline import in_slices, lay_out, rows_where
 
 SESSION_REACH_US = 24 * 3600 * 1_000_000 + 1_800_000_000
@@ -28,31 +29,45 @@ def complete_after_us(funnel: Funnel) -> int:
     return SESSION_REACH_US if funnel.unit == "session" else window_us(funnel)
 
 
+def needs_order(funnel: Funnel, carry: tuple[str, ...] = ()) -> bool:
+    """Whether `attempts` reads the events in their total order: which of two tied ones counts may matter."""
+    return bool(not is_plain(funnel) or funnel.breakdown or carry)
+
+
 def attempts(events: pl.DataFrame, funnel: Funnel, *, horizon_us: int, carry: tuple[str, ...] = ()) -> pl.DataFrame:
     """One row per attempt, sorted by (unit_id, entered_at).
 
-    `events`, sorted by (unit_id, at, the rest of the total order): unit_id Int64 (person or session),
-    at Int64 µs, period_start Date (of the entry period that holds the event; null: no attempt may begin
-    here), steps UInt32 (bit i: matches step i + 1), excludes UInt32 (bit j: matches exclude j), breakdown
-    String. Events that match nothing may be left out; for order = strict all bearing events must be there,
-    less strict_ignore.
+    `events`, sorted by (unit_id, at, the rest of the total order) where `needs_order` says so, else in any order:
+    unit_id Int64 (person or session), at Int64 µs, period_start Date (of the entry period that holds the event; null:
+    no attempt may begin here), steps UInt32 (bit i: matches step i + 1); where the funnel asks for them, excludes
+    UInt32 (bit j: matches exclude j) and breakdown String. Events that match nothing may be left out; for order =
+    strict all bearing events must be there, less strict_ignore.
 
     Out, columns ATTEMPTS: step_at holds one time (µs) per step of the reported chain, null after depth (for
     order = any: in the order in which steps were filled); is_open: later events can still make it deeper;
     is_excluded: an `exclude` event hit it, depth and step_at are those of the chain that was hit. For each name in
     `carry`, a further column of `events`, first_<name> and last_<name> are its values at the first and the last step.
     """
+    in_order = needs_order(funnel, carry)
+    plain = plain_chains(events, funnel, in_order=in_order) if is_plain(funnel) else None
+    if plain is not None:
+        return _report(events, plain, funnel, horizon_us, carry)
+    if not in_order:
+        events = events.sort("unit_id", "at")
     reach = window_us(funnel) + max(funnel.either_within_us, 0) + 2
 
     def walk(some: pl.DataFrame) -> list[pl.DataFrame]:
-        return [_attempts_of_part(part, funnel, horizon_us, carry) for part in lay_out(some, margin_us=reach)]
+        return [
+            _report(part, _chosen(part, funnel), funnel, horizon_us, carry) for part in lay_out(some, margin_us=reach)
+        ]
 
     carried = {f"{end}_{name}": events.schema[name] for name in carry for end in ("first", "last")}
     found = chain.from_iterable(in_slices(events, "unit_id", walk))
     return pl.concat([pl.DataFrame(schema={**ATTEMPTS, **carried}), *found])
 
 
-def _attempts_of_part(part: pl.DataFrame, funnel: Funnel, horizon_us: int, carry: tuple[str, ...]) -> pl.DataFrame:
+def _chosen(part: pl.DataFrame, funnel: Funnel) -> pl.DataFrame:
+    """The attempts that count, with the rows and times (row_<step>, at_<step>) of their chains."""
     anchors = _anchors(part, funnel)
     count = len(funnel.steps)
     chains = find_chains(part, anchors, funnel)
@@ -63,19 +78,28 @@ def _attempts_of_part(part: pl.DataFrame, funnel: Funnel, horizon_us: int, carry
     )
     tried = tried.with_columns(hit=_hits(part, tried, funnel))
     chosen = _choose(part, tried, funnel)
-    rows = [chosen[f"row_{step}"] for step in range(count)]
-    times = [part["at"].gather(row).alias(f"at_{step}") for step, row in enumerate(rows)]
-    last = pl.select(pl.coalesce(rows[::-1])).to_series()
+    times = [part["at"].gather(chosen[f"row_{step}"]).alias(f"at_{step}") for step in range(count)]
+    return chosen.with_columns(times)
+
+
+def _report(
+    events: pl.DataFrame, chosen: pl.DataFrame, funnel: Funnel, horizon_us: int, carry: tuple[str, ...]
+) -> pl.DataFrame:
+    """The chosen attempts as they are told; `events` hold the rows that their chains name."""
+    count = len(funnel.steps)
+    rows = [chosen[f"row_{step}"] for step in range(count)] if needs_order(funnel, carry) else []
     carried = [
-        part[name].gather(row).alias(f"{end}_{name}")
+        events[name].gather(row).alias(f"{end}_{name}")
         for name in carry
-        for end, row in (("first", rows[0]), ("last", last))
+        for end, row in (("first", rows[0]), ("last", pl.select(pl.coalesce(rows[::-1])).to_series()))
     ]
+    at = [f"at_{step}" for step in range(count)]
     return (
-        chosen.with_columns(*times, *carried, breakdown_value=_breakdown(part, rows, chosen["depth"], funnel))
+        chosen.with_columns(*carried, breakdown_value=_breakdown(events, rows, chosen.height, funnel))
         .with_columns(
             entered_at=pl.col("at_0"),
-            step_at=pl.concat_arr(f"at_{step}" for step in range(count)).arr.to_list(),
+            depth=pl.sum_horizontal(pl.col(name).is_not_null() for name in at).cast(pl.UInt8),
+            step_at=pl.concat_arr(at).arr.to_list(),
             is_excluded=pl.col("hit").is_not_null(),
         )
         .with_columns(
@@ -91,10 +115,6 @@ def _anchors(part: pl.DataFrame, funnel: Funnel) -> pl.Series:
     """Rows where an attempt may begin: the first of each period, or all where a later one may count."""
     is_anchor = part["steps"] != 0 if funnel.order == "any" else has_step(part, 0)
     is_anchor = is_anchor & part["period_start"].is_not_null()
-    if funnel.counting == "uniques" and funnel.reentry == "optimized":
-        best = best_anchors(part, is_anchor, funnel)
-        if best is not None:
-            return best
     anchors = rows_where(is_anchor)
     if funnel.counting == "totals" or funnel.reentry == "optimized":
         return anchors
@@ -180,19 +200,19 @@ def _totals(part: pl.DataFrame, tried: pl.DataFrame, funnel: Funnel) -> pl.Serie
     return pl.concat(met).sort()
 
 
-def _breakdown(part: pl.DataFrame, rows: Chain, depth: pl.Series, funnel: Funnel) -> pl.Series:
+def _breakdown(events: pl.DataFrame, rows: Chain, count: int, funnel: Funnel) -> pl.Series:
     """The attempt's value: of the anchor, of the last step reached, of step k, or the first that is known."""
     if funnel.breakdown is None:
-        return pl.repeat("(all)", depth.len(), dtype=pl.String, eager=True)
+        return pl.repeat("(all)", count, dtype=pl.String, eager=True)
     where = funnel.breakdown_from
     if where == "first_step":
-        values = part["breakdown"].gather(rows[0])
+        values = events["breakdown"].gather(rows[0])
     elif where.startswith("step:"):
-        values = part["breakdown"].gather(rows[int(where.removeprefix("step:")) - 1])
+        values = events["breakdown"].gather(rows[int(where.removeprefix("step:")) - 1])
     elif where == "last_step":
-        values = part["breakdown"].gather(pl.select(pl.coalesce(rows[::-1])).to_series())
+        values = events["breakdown"].gather(pl.select(pl.coalesce(rows[::-1])).to_series())
     elif where == "first_touch":
-        values = pl.select(pl.coalesce(part["breakdown"].gather(row) for row in rows)).to_series()
+        values = pl.select(pl.coalesce(events["breakdown"].gather(row) for row in rows)).to_series()
     else:
         raise ValueError(
             f'Funnel "{funnel.name}": breakdown_from = "{where}" is none of '

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ import polars as pl
 _ROOM = float(2**61)
 _WORTH_A_THREAD = 250_000  # rows
 
+Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
@@ -19,14 +20,24 @@ def in_slices(frame: pl.DataFrame, unit: str, work: Callable[[pl.DataFrame], Res
 
     `frame` is sorted by the column `unit`. Most of what a walk does goes along one column on one core.
     """
-    count = min(pl.thread_pool_size(), frame.height // _WORTH_A_THREAD)
-    if count < 2:
-        return [work(frame)]
+    count = worth_cores(frame.height)
     units = frame[unit]
     ends = [int(units.search_sorted(units[frame.height * number // count], "left")) for number in range(1, count)]
     bounds = zip([0, *ends], [*ends, frame.height], strict=True)
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(work, [frame.slice(begin, end - begin) for begin, end in bounds]))
+    return side_by_side(work, [frame.slice(begin, end - begin) for begin, end in bounds])
+
+
+def worth_cores(rows: int) -> int:
+    """On how many cores a walk over so many rows is worth its slices."""
+    return max(1, min(pl.thread_pool_size(), rows // _WORTH_A_THREAD))
+
+
+def side_by_side(work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
+    """What `work` makes of each piece, in a thread each; Polars leaves Python free while it computes."""
+    if len(pieces) == 1:
+        return [work(pieces[0])]
+    with ThreadPoolExecutor(len(pieces)) as pool:
+        return list(pool.map(work, pieces))
 
 
 def lay_out(frame: pl.DataFrame, *, margin_us: int) -> Iterator[pl.DataFrame]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise, permutations, product
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from transforms import timeline
 from transforms.chains import window_us
 from transforms.definitions import DAY_US, MINUTE_US, Exclude, Funnel, Step
-from transforms.funnels import ATTEMPTS, attempts, complete_after_us
+from transforms.funnels import ATTEMPTS, attempts, complete_after_us, needs_order
 from transforms.timeline import lay_out
 from warehouse import Warehouse, open_warehouse
 
@@ -268,7 +268,10 @@ def funnels(draw: st.DrawFn, order: str) -> tuple[Funnel, bool]:
 
 
 def check(funnel: Funnel, events: list[Event], horizon: int) -> None:
-    found = attempts(frame(events), funnel, horizon_us=horizon)
+    told = frame(events)
+    if not needs_order(funnel):
+        told = told.sample(fraction=1, shuffle=True, seed=len(events))
+    found = attempts(told, funnel, horizon_us=horizon)
     assert dict(found.schema) == ATTEMPTS
     assert sorted(found.rows(), key=str) == naive(events, funnel, horizon)
 
@@ -306,6 +309,27 @@ def test_slices_on_several_cores_give_the_same(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(timeline, "_WORTH_A_THREAD", 300)
     monkeypatch.setattr(pl, "thread_pool_size", lambda: 4)
     assert attempts(events, funnel, horizon_us=60).equals(whole)
+
+
+@pytest.mark.parametrize("reentry", ["first", "optimized"])
+@pytest.mark.parametrize("grain", [1, 1000])
+def test_neither_ids_nor_the_fineness_of_times_change_a_funnel(
+    reentry: Literal["first", "optimized"], grain: int
+) -> None:
+    draw = random.Random(7)
+    told = sorted((draw.randrange(40), draw.randrange(60), 1 << draw.randrange(3)) for _ in range(2000))
+    funnel = Funnel("f", tuple(Step(event=s) for s in "abc"), window_us=9 * grain, reentry=reentry)
+    history = [Event(unit, at * grain, steps, 0, None, FIRST) for unit, at, steps in told]
+    events = frame(history)
+    found = attempts(events, funnel, horizon_us=2**62)
+    assert sorted(found.rows(), key=str) == naive(history, funnel, 2**62)
+    # Ids that lie far apart, then times so far apart that only whole milliseconds have room on one axis.
+    for ids, far in ((10**16, 0), (1, 10**18)):
+        moved = events.with_columns(pl.col("unit_id") * ids, at=pl.col("at") + far * (pl.col("unit_id") % 3 - 1))
+        again = attempts(moved, funnel, horizon_us=2**62).with_columns(pl.col("unit_id") // ids)
+        shift = far * (pl.col("unit_id") % 3 - 1)
+        again = again.with_columns(entered_at=pl.col("entered_at") - shift, step_at=pl.col("step_at") - shift)
+        assert again.equals(found)
 
 
 @settings(max_examples=120, deadline=None)
