@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 PROGRAM = Path(sys.executable).with_name("airflow")
 USER, PASSWORD = "admin", "footfall"
 ENDED = {"success", "failed"}
+LOCKED_TRIES = 5
 PARTS = ("scheduler", "dag-processor", "triggerer", "api-server")
 
 
@@ -191,6 +192,14 @@ class Airflow:
             self._token = _json("POST", f"{self.url}/auth/token", {"username": USER, "password": PASSWORD})[
                 "access_token"
             ]
+        for _ in range(LOCKED_TRIES - 1):
+            # Into SQLite one writes at a time: who has waited too long for the scheduler is refused, with nothing done.
+            try:
+                return _json(method, f"{self.url}/api/v2/{path}", body, self._token)
+            except AirflowError as error:
+                if "Database error" not in str(error):
+                    raise
+                time.sleep(1)
         return _json(method, f"{self.url}/api/v2/{path}", body, self._token)
 
     def __enter__(self) -> Airflow:
