@@ -104,7 +104,9 @@ def _readable(path: Path) -> set[int]:
     for sequence in range(1, 13):
         with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as con:
             rows = con.execute("select sequence, crc32c, body from chunks where sequence = ?", (sequence,)).fetchall()
-            if rows and rows[0][0] == sequence and crc32c.crc32c(rows[0][2]) == rows[0][1]:
+            if not rows or not isinstance(rows[0][2], bytes):  # a torn row may be given with a null
+                continue
+            if rows[0][0] == sequence and crc32c.crc32c(rows[0][2]) == rows[0][1]:
                 found.add(sequence)
     return found
 
