@@ -232,7 +232,8 @@ def _looked_at(run: Run) -> Preview:
     warehouse, build_id = run.warehouse, {"id": run.build_id}
     whole = warehouse.execute("select model from meta.whole where build_id = $id", build_id)
     marked = warehouse.execute(
-        "select kind, count(*) from meta.dirty where build_id = $id and kind <> 'ripe' group by kind", build_id
+        "select kind, count(*) from meta.dirty where build_id = $id and kind not in ('ripe', 'again') group by kind",
+        build_id,
     )
     # Dates of new events as their clients say: the correction of their clocks is part of the build.
     dates = warehouse.execute(
@@ -520,7 +521,8 @@ def _again(run: Run, since: date, until: date) -> None:
     """Mark all devices, persons, orders and dates that have an event in a range of local dates."""
     values = {"since": since, "until": until}
     within = "where date between $since and $until"
-    run.mark("device", f"select device_id from core.events {within}", values)
+    for kind in ("device", "again"):
+        run.mark(kind, f"select device_id from core.events {within}", values)
     run.mark("person", f"select person_id from core.placements {within}", values)
     run.mark("date", f"select {as_key('date')} from core.placements {within}", values)
     run.mark(

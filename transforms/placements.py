@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
-from transforms import bots, channels, identity, sessions
+from transforms import bots, channels, identity, reach, sessions
 from transforms.definitions import DAY_US
 from transforms.run import Run, as_key
 from transforms.steps import like
 from warehouse import Warehouse
 
 SHARD_EVENTS = 4_000_000  # events held in memory at once
+# How strongly a rule ties a device and a person, 1 most.
+RANK = "case {} when 'own' then 1 when 'next' then 2 when 'previous' then 3 else 4 end"
 
 
 def place(run: Run) -> int:
-    """Place all events of the touched devices again, write what changed, and mark its persons and dates."""
+    """Place the touched devices again from where anything can differ; write what does, mark its persons and dates."""
     is_other = run.whole and bots.has_changed(run)
     if is_other:
         bots.remember(run, "sessions", bots.SESSIONS)
@@ -23,9 +25,9 @@ def place(run: Run) -> int:
     if run.whole:
         for table in ("core.placements", "core.sessions", "core.identities"):
             run.forget(table)
-    run.touched("device", "touched_devices", "select device_id from core.events")
-    shards = 1 + _event_n(run) // SHARD_EVENTS
-    rows = sum(_place_shard(run, shard, shards) for shard in range(shards))
+    since = reach.bound(run)
+    shards = 1 + _event_n(run, since) // SHARD_EVENTS
+    rows = sum(_place_shard(run, since, shard, shards) for shard in range(shards))
     rows += _place_deviceless(run)
     if is_other:
         bots.compare(run, "sessions", bots.SESSIONS)
@@ -33,48 +35,79 @@ def place(run: Run) -> int:
     return rows
 
 
-def _event_n(run: Run) -> int:
-    """About how many events the touched devices have."""
+def _event_n(run: Run, since: date) -> int:
+    """About how many events of the touched devices are placed again."""
     if run.whole:
         return int(run.warehouse.value("select count(*) from core.events"))
-    before = "select sum(event_n) from core.sessions where device_id in (select key from touched_devices)"
+    before = (
+        "select sum(event_n) from core.sessions "
+        f"where date >= date '{since}' and device_id in (select key from touched_devices)"
+    )
     new = "select count(*) from core.events where event_no > $after and event_no <= $upto"
     return int(run.warehouse.value(before) or 0) + int(run.warehouse.value(new, {"after": run.after, "upto": run.upto}))
 
 
-def _place_shard(run: Run, shard: int, shards: int) -> int:
+def _place_shard(run: Run, since: date, shard: int, shards: int) -> int:
     warehouse = run.warehouse
-    warehouse.execute(
-        """
-        create or replace temp table touched_events as
-        select
-            event_no, event_id, source, name, event_at, date, seq, device_id, user_person_id, id_kind, page_view_id,
-            is_page, is_bearing, is_interactive, is_bot, bot_kind, bot_rule, path, referrer_host, utm_source,
-            utm_medium, utm_campaign, click_id, campaign_key, session_hint, agent_id, country, library, engaged_ms,
-            is_ping
-        from core.events
-        where device_id in (select key from touched_devices where key % $shards = $shard)
-        """,
-        {"shards": shards, "shard": shard},
-    )
-    _name_events(run, "key_names", run.definitions.site.key_events, "select name from touched_events")
-    _name_events(run, "start_names", run.definitions.sessions.cut_on_events, "select name from touched_events")
-    _walk(run)
-    _hit_channels(warehouse)
     values = {
         "gap": timedelta(microseconds=run.definitions.sessions.gap_us),
         "horizon": run.horizon,
         "heartbeat_s": run.definitions.sessions.heartbeat_s,
         "min_visit_s": run.definitions.sessions.min_visit_s,
-        "shards": shards,
-        "shard": shard,
     }
-    scope = "device_id in (select key from touched_devices where key % $shards = $shard)"
+    warehouse.execute(
+        "create or replace temp table shard_devices as select * from touched_devices where key % $shards = $shard",
+        {"shards": shards, "shard": shard},
+    )
+    # The date is a constant, so that earlier ones are not read.
+    warehouse.execute(
+        f"""
+        create or replace temp table touched_events as
+        select
+            e.event_no, e.event_id, e.source, e.name, e.event_at, e.date, e.seq, e.device_id, e.user_person_id,
+            e.id_kind, e.page_view_id, e.is_page, e.is_bearing, e.is_interactive, e.is_bot, e.bot_kind, e.bot_rule,
+            e.path, e.referrer_host, e.utm_source, e.utm_medium, e.utm_campaign, e.click_id, e.campaign_key,
+            e.session_hint, e.agent_id, e.country, e.library, e.engaged_ms, e.is_ping
+        from core.events as e
+        inner join shard_devices as d on e.device_id = d.key and e.event_at >= d.since
+        where e.date >= date '{since}'
+        """
+    )
+    _name_events(run, "key_names", run.definitions.site.key_events, "select name from touched_events")
+    _name_events(run, "start_names", run.definitions.sessions.cut_on_events, "select name from touched_events")
+    _walk(run)
+    _hit_channels(warehouse)
+    _find_earlier(run, since)
+    warehouse.execute(
+        f"""
+        create or replace temp table touched_sessions as
+        select s.session_no
+        from core.sessions as s
+        inner join shard_devices as d on s.device_id = d.key and s.started_at >= d.since
+        where s.date >= date '{since}'
+        """
+    )
+    later = f"date >= date '{since}'"
     rows = 0
-    for table, query, key in (
-        ("core.placements", "select * exclude (start_rule, order_no) from placed", "event_no"),
-        ("core.sessions", warehouse.query("core.sessions"), "session_no"),
-        ("core.identities", warehouse.query("core.identities"), "device_id, person_id"),
+    for table, query, scope, key in (
+        (
+            "core.placements",
+            "select * exclude (start_rule, order_no) from placed",
+            f"{later} and event_no in (select event_no from touched_events)",
+            "event_no",
+        ),
+        (
+            "core.sessions",
+            warehouse.query("core.sessions"),
+            f"{later} and session_no in (select session_no from touched_sessions)",
+            "session_no",
+        ),
+        (
+            "core.identities",
+            warehouse.query("core.identities"),
+            "device_id in (select key from shard_devices)",
+            "device_id, person_id",
+        ),
     ):
         rows += run.replace(table, query, values, scope=scope, key=key)
     moved = "select * from old_placements union all select * from new_placements"
@@ -99,6 +132,59 @@ def _place_shard(run: Run, shard: int, shards: int) -> int:
     return rows
 
 
+def _find_earlier(run: Run, since: date) -> None:
+    """Temp table earlier (device_id, person_id, owner_rule, known_from, known_to): what ties them before `since`.
+
+    Known without the events: a pair whose first event is earlier keeps its first moment, and of its last moment and
+    strongest rule what the later events do not settle. Where these have lost some of the pair, they are looked at.
+    """
+    rank = RANK.format
+    run.warehouse.execute(
+        f"""
+        create or replace temp table earlier as
+        with kept_pairs as (
+            select p.device_id, p.person_id, min({rank("p.owner_rule")}) as rank
+            from core.placements as p
+            inner join shard_devices as d on p.device_id = d.key and p.event_at >= d.since
+            where p.date >= date '{since}'
+            group by p.device_id, p.person_id
+        ),
+
+        made_pairs as (
+            select device_id, person_id, min({rank("owner_rule")}) as rank
+            from placed
+            group by device_id, person_id
+        )
+
+        select
+            i.device_id, i.person_id, i.rule as owner_rule, i.known_from,
+            case when k.device_id is null then i.known_to else i.known_from end as known_to,
+            k.device_id is not null and (
+                m.device_id is null or ({rank("i.rule")} < m.rank and {rank("i.rule")} >= k.rank)
+            ) as is_asked
+        from core.identities as i
+        inner join shard_devices as d on i.device_id = d.key and i.known_from < d.since
+        left join kept_pairs as k on i.device_id = k.device_id and i.person_id = k.person_id
+        left join made_pairs as m on i.device_id = m.device_id and i.person_id = m.person_id
+        """
+    )
+    if run.warehouse.value("select exists(from earlier where is_asked)"):
+        run.warehouse.execute(
+            f"""
+            create or replace temp table earlier as
+            select * exclude (is_asked) from earlier where not is_asked
+            union all
+            select
+                p.device_id, p.person_id, arg_min(p.owner_rule, {rank("p.owner_rule")}),
+                min(p.event_at), max(p.event_at)
+            from core.placements as p
+            inner join shard_devices as d on p.device_id = d.key and p.event_at < d.since
+            inner join earlier as e on p.device_id = e.device_id and p.person_id = e.person_id and e.is_asked
+            group by p.device_id, p.person_id
+            """
+        )
+
+
 def _orders_of(events: str) -> str:
     return (
         "select event_no from touched_events "
@@ -115,7 +201,7 @@ def _walk(run: Run) -> None:
         with users as (
             select device_id, count(distinct user_person_id) > $most as is_shared
             from core.identity_edges
-            where device_id in (select distinct device_id from touched_events)
+            where device_id in (select key from shard_devices)
             group by device_id
         ),
 
@@ -126,13 +212,14 @@ def _walk(run: Run) -> None:
                 name in (select name from start_names) as is_manual
             from touched_events
             union all
-            -- an alias call ties a device that is not its own: a line in that device's time, but no event of it
+            -- a login before, and an alias call of another device: a line in this device's time that is not placed
             select
                 i.event_no, i.device_id, i.event_at, i.seq, i.event_id, i.source, false, null, i.user_person_id, false,
                 null, null, null, false, false
             from core.identity_edges as i
             left join touched_events as e on i.event_no = e.event_no and i.device_id = e.device_id
-            where i.device_id in (select distinct device_id from touched_events) and e.event_no is null
+            inner join shard_devices as d on i.device_id = d.key
+            where e.event_no is null and epoch_us(i.event_at) >= epoch_us(d.since) - cast($stitch_us as bigint)
         )
 
         select
@@ -144,7 +231,11 @@ def _walk(run: Run) -> None:
         left join users as u on l.device_id = u.device_id
         order by l.device_id, l.event_at, l.seq nulls last, l.event_id, l.source, l.event_no
         """,
-        {"most": rules.max_users_per_device, "is_told": run.definitions.sessions.cut_on_client_id},
+        {
+            "most": rules.max_users_per_device,
+            "stitch_us": rules.stitch_us,
+            "is_told": run.definitions.sessions.cut_on_client_id,
+        },
     )
     owned = identity.own(frame, rules).filter("is_event")
     placed = sessions.cut(owned, run.definitions.sessions).with_row_index("order_no")

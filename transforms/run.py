@@ -12,7 +12,7 @@ from transforms.definitions import Definitions
 from warehouse import Warehouse, tables
 
 NUMBERS = frozenset({"bigint", "integer", "smallint", "double", "decimal"})
-Kind = Literal["device", "person", "ripe", "date", "order"]
+Kind = Literal["device", "again", "person", "ripe", "date", "order"]
 
 
 @dataclass

@@ -114,10 +114,13 @@ class Told:
 
     def row(self) -> dict[str, Any]:
         at = START + self.minute * MINUTE
-        is_page = self.kind >= len(EVENTS)
-        name = "page" if is_page else EVENTS[self.kind]
+        is_alias = self.number % 11 == 7 and self.user is not None
+        is_page = self.kind >= len(EVENTS) and not is_alias
+        name = "alias" if is_alias else "page" if is_page else EVENTS[self.kind]
         properties: dict[str, Any] = {}
-        if name == "Order Completed":
+        if is_alias:
+            properties = {"previous_id": f"d{self.number % 4}"}
+        elif name == "Order Completed":
             properties = {
                 "order_id": f"o{self.number % 7}",
                 "revenue": 10 + self.number % 3,
@@ -155,7 +158,7 @@ class Told:
             "source": "web",
             "protocol": "jsonl",
             "ingest": "import",
-            "type": "page" if is_page else "track",
+            "type": "alias" if is_alias else "page" if is_page else "track",
             "name": name,
             "anonymous_id": None if self.device is None else f"d{self.device}",
             "user_id": None if self.user is None else f"u{self.user}",

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from tests.transforms.histories import DEFINITIONS, EVENTS, START, Said, Told, events, land, warehouse_in_memory
-from transforms.definitions import DAY_US, Definitions, Funnel, Journey, Retention, Sessions, Step
+from transforms.definitions import DAY_US, Definitions, Funnel, Identity, Journey, Retention, Sessions, Step
 from transforms.flow import MODELS, build, preview
 from warehouse import Warehouse, tables
 
 KEY = b"k" * 32
 # Numbers of landing and building differ between the two ways; the events that they name do not.
+HOUR_US = 3_600_000_000
+LONG_RUNS = Sessions(gap_us=5 * HOUR_US, cap_us=6 * HOUR_US)
 EVERY_CUT = Sessions(cut_at_midnight=True, cut_on_client_id=True, cut_on_campaign=True, cut_on_user_change=True)
 NUMBERED = {"event_no", "session_no", "view_no", "page_no", "first_page_no", "unit_id"}
 
@@ -62,7 +64,11 @@ def test_incremental_equals_full(history: list[Told], data: st.DataObject) -> No
     # The clock of landing goes on between the batches, so that windows and sessions end in between.
     hours = sorted(data.draw(st.lists(st.integers(0, 24 * 24), min_size=3, max_size=3)))
     bounds = [0, *cuts, len(order)]
-    definitions = structs.replace(DEFINITIONS, sessions=data.draw(st.sampled_from((Sessions(), EVERY_CUT))))
+    definitions = structs.replace(
+        DEFINITIONS,
+        sessions=data.draw(st.sampled_from((Sessions(), EVERY_CUT, LONG_RUNS))),
+        identity=data.draw(st.sampled_from((DEFINITIONS.identity, Identity(stitch_us=0), Identity(stitch_us=HOUR_US)))),
+    )
     grown, fresh = warehouse_in_memory(), warehouse_in_memory()
     for number, (begin, end) in enumerate(pairwise(bounds)):
         at = START + timedelta(hours=hours[number])
