@@ -119,7 +119,8 @@ class Told:
         name = "alias" if is_alias else "page" if is_page else EVENTS[self.kind]
         properties: dict[str, Any] = {}
         if is_alias:
-            properties = {"previous_id": f"d{self.number % 4}"}
+            # A device of the same pair: persons of the tests that keep them apart stay apart.
+            properties = {"previous_id": f"d{(self.device or 0) ^ 1}"}
         elif name == "Order Completed":
             properties = {
                 "order_id": f"o{self.number % 7}",
