@@ -154,7 +154,7 @@ OVERTAKEN = """
 
     home, after = Path(sys.argv[1]), int(sys.argv[2])
     slow, quick = open_warehouse(home / "warehouse.duckdb"), open_warehouse(home / "warehouse.duckdb")
-    now = lambda: datetime(2026, 11, 22, 12, tzinfo=UTC)
+    now = lambda: datetime.now(UTC)
     batches = []
 
     def overtake(done, total):

@@ -241,8 +241,10 @@ class Stage:
         """
         ledger, number = Ledger(), first
         packer = zstandard.ZstdCompressor(level=1)
+        # Of today: a log that has landed and is older than `log.keep` would be let go.
+        began = datetime.now(UTC) - timedelta(hours=1)
         for k in range(segment_n):
-            at = datetime(2026, 11, 22, 10, tzinfo=UTC) + timedelta(minutes=first + k)
+            at = began + timedelta(seconds=first + k)
             path = self.home / "log" / f"{self.rng.randrange(2**32):08x}-{int(at.timestamp() * 1000)}.db"
             with closing(sqlite3.connect(path)) as con:
                 con.execute(
