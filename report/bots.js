@@ -15,10 +15,7 @@ function bots(section, state) {
   const range = rangeOf(state);
   const dayNo = (on) => (asDate(on) - asDate(first)) / 86400000;
   const [from, to] = [dayNo(range.since), dayNo(range.until)];
-  // more than about a hundred bars are a blur
-  const size = to - from > 100 ? 7 : 1;
-  const starts = [];
-  for (let n = from; n <= to; n += size) starts.push(addDays(first, n));
+  const points = pointsOf(range);
   const byRule = new Map();
   const byKind = new Map();
   for (const [source, kind, rule, on, ...lists] of rows) {
@@ -29,9 +26,9 @@ function bots(section, state) {
       const sum = byRule.get(key) ?? { kind, rule, ...Object.fromEntries(names.map((name) => [name, 0])) };
       names.forEach((name, of) => (sum[name] += lists[of][at]));
       byRule.set(key, sum);
-      const daily = byKind.get(kind) ?? starts.map(() => 0);
-      daily[Math.floor((n - from) / size)] += lists[names.indexOf(botOrder)][at];
-      byKind.set(kind, daily);
+      const found = byKind.get(kind) ?? points.starts.map(() => 0);
+      if (points.placeOf(n - from) >= 0) found[points.placeOf(n - from)] += lists[names.indexOf(botOrder)][at];
+      byKind.set(kind, found);
     });
   }
   const kinds = [...byKind.keys()].sort();
@@ -46,7 +43,7 @@ function bots(section, state) {
   ];
   const label = labels.find(([key]) => key === botOrder)[1];
   const all = [...byRule.values()].reduce((n, sum) => n + sum[botOrder], 0);
-  const title = `${label} of programs by ${size === 1 ? "day" : "week"}`;
+  const title = `${label} of programs by ${points.name}`;
   const card = el(
     "div",
     { class: "card" },
@@ -62,7 +59,7 @@ function bots(section, state) {
       pressed("Measure", labels, botOrder, (key) => {
         botOrder = key;
         bots(section, state);
-        drawAll();
+        drawNew();
         section.querySelector(`[data-choice="${key}"]`)?.focus({ preventScroll: true });
       }),
     ),
@@ -78,13 +75,14 @@ function bots(section, state) {
     );
   else
     card.append(
+      points.says ? note(points.says) : "",
       chart(`${title}, ${span(range.since, range.until)}`, 220, (colours) => ({
         grid: plot(),
-        xAxis: { ...categories(colours, starts, dayShort), boundaryGap: true },
+        xAxis: { ...categories(colours, points.starts, dayShort), boundaryGap: true },
         yAxis: values(colours, (n) => tick.format(n), { minInterval: 1 }),
         tooltip: tip(colours, ([{ dataIndex }]) =>
           tipBox(
-            size === 1 ? weekday(starts[dataIndex]) : `Seven days from ${day(starts[dataIndex])}`,
+            points.title(dataIndex),
             kinds.map((kind) => [
               KINDS[kind] ?? kind,
               count(byKind.get(kind)[dataIndex]),
@@ -104,14 +102,14 @@ function bots(section, state) {
       twin(
         `${title}, newest first`,
         [
-          { label: size === 1 ? "Date" : "Seven days from", text: (at) => day(starts[at]) },
+          { label: points.label, text: (at) => day(points.starts[at]) },
           ...kinds.map((kind) => ({
             label: KINDS[kind] ?? kind,
             number: true,
             text: (at) => count(byKind.get(kind)[at]),
           })),
         ],
-        starts.map((_, at) => at).reverse(),
+        points.starts.map((_, at) => at).reverse(),
       ),
       table(
         `Programs by the rule that named them, ${span(range.since, range.until)}`,

@@ -20,34 +20,41 @@ function channels(section, state) {
     return `var(--series-${at < 0 || name === "(other)" ? 8 : at + 1})`;
   };
   const dayNo = (on) => (asDate(on) - asDate(data.period.first)) / 86400000;
-  const buckets = inBuckets(trend, dayNo(range.since), dayNo(range.until) + 1);
+  const points = pointsOf(range);
+  const skip = dayNo(range.since);
+  const sessions = trend.sessions.map((daily) => {
+    const found = points.starts.map(() => 0);
+    for (let n = 0; n < daysOf(range); n += 1) if (points.placeOf(n) >= 0) found[points.placeOf(n)] += daily[skip + n];
+    return found;
+  });
   section.append(
     el(
       "div",
       { class: "card" },
-      el("div", { class: "card-head" }, el("h3", {}, `Sessions by channel and ${buckets.name}`)),
+      el("div", { class: "card-head" }, el("h3", {}, `Sessions by channel and ${points.name}`)),
       el(
         "div",
         { class: "legend" },
         trend.channels.map((name) => el("span", {}, mark(colourOf(name)), outside(name))),
       ),
-      chart(`Sessions by channel and ${buckets.name}`, 240, (colours) => ({
+      points.says ? note(points.says) : null,
+      chart(`Sessions by channel and ${points.name}`, 240, (colours) => ({
         grid: plot(),
-        xAxis: { ...categories(colours, buckets.starts, dayShort), boundaryGap: true },
+        xAxis: { ...categories(colours, points.starts, dayShort), boundaryGap: true },
         yAxis: values(colours, (n) => tick.format(n), { minInterval: 1 }),
         tooltip: {
-          ...tip(colours, (points) =>
-            tipBox(buckets.title(points[0].dataIndex), [
+          ...tip(colours, ([{ dataIndex }]) =>
+            tipBox(points.title(dataIndex), [
               ...trend.channels
                 .map((name, at) => [
                   name,
-                  buckets.sessions[at][points[0].dataIndex],
+                  sessions[at][dataIndex],
                   colours.series[name === "(other)" ? 7 : at],
                 ])
                 .filter(([, n]) => n)
                 .sort((a, b) => b[1] - a[1])
                 .map(([name, n, colour]) => [name, count(n), colour]),
-              ["All", count(buckets.sessions.reduce((n, one) => n + one[points[0].dataIndex], 0))],
+              ["All", count(sessions.reduce((n, one) => n + one[dataIndex], 0))],
             ]),
           ),
           axisPointer: { type: "shadow", shadowStyle: { color: colours.faint, opacity: 0.15 } },
@@ -55,7 +62,7 @@ function channels(section, state) {
         series: trend.channels.map((name, at) => ({
           type: "bar",
           stack: "all",
-          data: buckets.sessions[at],
+          data: sessions[at],
           barCategoryGap: "18%",
           barMaxWidth: 34,
           itemStyle: { color: colours.series[name === "(other)" ? 7 : at] },
@@ -63,19 +70,19 @@ function channels(section, state) {
         })),
       })),
       twin(
-        `Sessions by channel and ${buckets.name}, newest first`,
+        `Sessions by channel and ${points.name}, newest first`,
         [
           {
-            label: buckets.name === "day" ? "Date" : "Seven days from",
-            text: (at) => day(buckets.starts[at]),
+            label: points.label,
+            text: (at) => day(points.starts[at]),
           },
           ...trend.channels.map((name, of) => ({
             label: name,
             number: true,
-            text: (at) => count(buckets.sessions[of][at]),
+            text: (at) => count(sessions[of][at]),
           })),
         ],
-        buckets.starts.map((_, at) => at).reverse(),
+        points.starts.map((_, at) => at).reverse(),
       ),
     ),
     el("div", { class: "card" }, breakdown("Channel", sums.channel, range, colourOf, true)),
@@ -89,26 +96,6 @@ function channels(section, state) {
       ),
     ),
   );
-}
-
-// more than about a hundred bars are a blur: then seven days a bar, counted back from the last complete date
-function inBuckets(trend, skip, end) {
-  const length = end - skip;
-  const size = length > 100 ? 7 : 1;
-  const first = skip + (length % size);
-  const starts = [];
-  for (let at = first; at < end; at += size) starts.push(at);
-  return {
-    name: size === 1 ? "day" : "week",
-    starts: starts.map((at) => addDays(data.period.first, at)),
-    title: (at) =>
-      size === 1
-        ? weekday(addDays(data.period.first, starts[at]))
-        : span(addDays(data.period.first, starts[at]), addDays(data.period.first, starts[at] + 6)),
-    sessions: trend.sessions.map((one) =>
-      starts.map((at) => one.slice(at, Math.min(end, at + size)).reduce((a, b) => a + b, 0)),
-    ),
-  };
 }
 
 function breakdown(name, rows, range, colourOf, isWhole = false) {

@@ -27,17 +27,14 @@ function chart(label, height, option, { wide = 0 } = {}) {
     "--height": `${height}px`,
     "--wide": wide ? `${wide}px` : null,
   });
-  const entry = { box, option, instance: null };
+  const entry = { box, option, instance: null, isDrawn: false };
   charts.add(entry);
   return wide ? el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, box) : box;
 }
 
 function draw(entry) {
-  if (!entry.box.isConnected) {
-    entry.instance?.dispose();
-    charts.delete(entry);
-    return;
-  }
+  if (!entry.box.isConnected) return forget(entry);
+  entry.isDrawn = true;
   if (entry.paint) return entry.paint(palette());
   entry.instance ??= echarts.init(entry.box, null, { renderer: "svg" });
   entry.instance.setOption(
@@ -46,10 +43,42 @@ function draw(entry) {
   );
 }
 
-const drawAll = () => charts.forEach(draw);
+function forget(entry) {
+  entry.instance?.dispose();
+  charts.delete(entry);
+}
+
+// Draws what is new: at once where it is on screen, the rest one by one after it, so that a choice is answered soon.
+// `whenDone` is called after the last.
+let round = 0;
+function drawNew(whenDone) {
+  round += 1;
+  const mine = round;
+  const left = [];
+  for (const entry of [...charts]) {
+    if (!entry.box.isConnected) forget(entry);
+    else if (!entry.isDrawn) left.push(entry);
+  }
+  const isOnScreen = ({ box }) => {
+    const { top, bottom } = box.getBoundingClientRect();
+    return bottom > 0 && top < innerHeight;
+  };
+  const away = left.filter((entry) => !isOnScreen(entry));
+  for (const entry of left) if (!away.includes(entry)) draw(entry);
+  const next = () => {
+    if (mine !== round) return;
+    const entry = away.shift();
+    if (!entry) return whenDone?.();
+    draw(entry);
+    setTimeout(next);
+  };
+  setTimeout(next);
+}
+
+const drawAll = () => [...charts].forEach(draw);
 
 function fitAll() {
-  for (const entry of charts) {
+  for (const entry of [...charts]) {
     if (!entry.box.isConnected || !entry.instance) continue;
     entry.instance.resize();
     draw(entry);

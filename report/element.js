@@ -68,8 +68,12 @@ function table(caption, columns, rows, { visible = false, className = "" } = {})
   );
 }
 
-const twin = (caption, columns, rows) =>
-  el("details", { class: "twin" }, el("summary", {}, "Show as table"), table(caption, columns, rows));
+// the table behind a picture, made when it is opened: most never are, and a year of them would slow every choice
+function twin(caption, columns, rows) {
+  const box = el("details", { class: "twin" }, el("summary", {}, "Show as table"));
+  box.addEventListener("toggle", () => box.append(table(caption, columns, rows)), { once: true });
+  return box;
+}
 
 const empty = (text) => el("p", { class: "empty" }, text);
 // why there is no number here, in a word or two

@@ -134,6 +134,27 @@ function sumsBy(dimension, state, range) {
     .sort((a, b) => b.session_n - a.session_n || (a.value < b.value ? -1 : 1));
 }
 
+// The points of a chart over these dates: more than MOST_POINTS are a blur, then seven days make one, counted back from
+// the last date. `placeOf(n)` is the point of the n-th date (none: below 0), `says` what a reader has to know of it.
+const MOST_POINTS = 120;
+function pointsOf({ since, until }) {
+  const days = daysOf({ since, until });
+  const size = days > MOST_POINTS ? 7 : 1;
+  const left = days % size;
+  const starts = Array.from({ length: (days - left) / size }, (_, at) => addDays(since, left + at * size));
+  return {
+    name: size === 1 ? "day" : "week",
+    label: size === 1 ? "Date" : "Seven days from",
+    starts,
+    placeOf: (n) => Math.floor((n - left) / size),
+    title: (at) => (size === 1 ? weekday(starts[at]) : span(starts[at], addDays(starts[at], 6))),
+    says:
+      size === 1
+        ? ""
+        : ` By week, as a point a day over so long would be a blur: seven days each, counted back from ${day(until)}${left ? `, so the first ${plural(left, "day")} ${left === 1 ? "is" : "are"} not drawn` : ""}.`,
+  };
+}
+
 // sessions by date of the largest channels; the rest is (other)
 const TREND_CHANNELS = 7;
 function trendOf(state) {
@@ -197,5 +218,5 @@ const STATE = {
   channel: ALL,
   device: ALL,
   metric: "visitors",
-  grain: "day",
+  grain: null,
 };

@@ -13,7 +13,7 @@ function funnelCard(funnel, state) {
   const card = el("div", { class: "card" });
   const show = (focus) => {
     card.replaceChildren(...funnelParts(funnel, state, show));
-    drawAll();
+    drawNew();
     if (focus) card.querySelector(focus)?.focus({ preventScroll: true });
   };
   card.append(...funnelParts(funnel, state, show));
@@ -414,10 +414,25 @@ function trendRows(funnel, state) {
   });
 }
 
+// days that are too many for one point each become weeks: those who entered on them, and their share
+function inWeeks(rows, points) {
+  const sums = points.starts.map(() => [0, 0]);
+  for (const [start, entered, completed] of rows) {
+    const sum = sums[points.placeOf(daysOf({ since: rows[0][0], until: start }) - 1)];
+    if (!sum) continue;
+    sum[0] += entered;
+    sum[1] += completed;
+  }
+  return sums.map(([n, hits], at) => [points.starts[at], n, hits, n ? hits / n : null, ...wilson(hits, n)]);
+}
+
 function funnelTrend(funnel, found, size, state) {
-  const rows = trendRows(funnel, state).filter(([start]) => start >= found.since && start <= found.until);
-  const named = size === "month" ? month : day;
-  const title = `Share that completes it, by ${size} of entry`;
+  const kept = trendRows(funnel, state).filter(([start]) => start >= found.since && start <= found.until);
+  const points = size === "day" && kept.length ? pointsOf({ since: kept[0][0], until: kept.at(-1)[0] }) : null;
+  const isFolded = points?.name === "week";
+  const rows = isFolded ? inWeeks(kept, points) : kept;
+  const named = isFolded ? (start) => span(start, addDays(start, 6)) : size === "month" ? month : day;
+  const title = `Share that completes it, by ${isFolded ? "week" : size} of entry`;
   return el(
     "div",
     { class: "trend" },
@@ -467,7 +482,7 @@ function funnelTrend(funnel, found, size, state) {
           ],
         }))
       : note("A line needs two complete periods."),
-    note("The band is the 95 % Wilson interval."),
+    note("The band is the 95 % Wilson interval.", points?.says ?? ""),
     twin(
       `${funnel.name}: ${title}, newest first`,
       [

@@ -61,6 +61,14 @@ function density(squares, width, height) {
   return { wide, high, values, most };
 }
 
+// a layer of a page always lies in the same window, so what was found for it once holds for every later picture
+const densities = new WeakMap();
+function densityOf(layer, width, height) {
+  if (!layer) return density([], width, height);
+  if (!densities.has(layer)) densities.set(layer, density(unpack(layer, width), width, height));
+  return densities.get(layer);
+}
+
 function paintDensity(canvas, { wide, high, values, most }, colours) {
   canvas.width = wide;
   canvas.height = high;
@@ -103,8 +111,8 @@ function heatLegend(unit, ticks, colour) {
   );
 }
 
-// what paints itself is drawn again with the charts
+// what paints itself is drawn with the charts
 function painted(canvas, paint) {
-  charts.add({ box: canvas, paint, instance: null });
+  charts.add({ box: canvas, paint, instance: null, isDrawn: false });
   return canvas;
 }

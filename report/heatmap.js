@@ -98,13 +98,13 @@ const frameOf = (label, ...children) =>
 // places: clicks and the like, on the page and apart from it on what stays in the window
 function placesPicture(label, kind, heat, entry, size) {
   const [, noun] = LAYERS[kind];
-  const picture = (title, squares, part, marks) => {
-    const found = density(squares, part.width, part.height);
+  const picture = (title, layer, part, marks) => {
+    const found = densityOf(layer, part.width, part.height);
     const canvas = painted(el("canvas", {}), (colours) => paintDensity(canvas, found, colours));
     return [found, sheet(title, part, entry.outline, canvas, marks)];
   };
   const squares = unpack(heat.page, size.width);
-  const [found, drawn] = picture(label, squares, size, foldMark(size));
+  const [found, drawn] = picture(label, heat.page, size, foldMark(size));
   const readout = el("p", { class: "readout", "aria-hidden": "true" });
   drawn.addEventListener("pointermove", (event) => {
     const box = drawn.getBoundingClientRect();
@@ -128,10 +128,9 @@ function placesPicture(label, kind, heat, entry, size) {
     ),
   ];
   if (heat.fixed) {
-    const pinned = unpack(heat.fixed, size.width);
     const [still, window] = picture(
       `${label}, fixed layer`,
-      pinned,
+      heat.fixed,
       { ...size, height: size.fold, shown: size.pinned, whole: false },
       [],
     );

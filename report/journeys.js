@@ -3,7 +3,7 @@ const WALKED = "a defined journey is counted by date only";
 function journeys(section, state) {
   section.replaceChildren(heading("journeys", "Journeys"), walks(state, () => {
     journeys(section, state);
-    drawAll();
+    drawNew();
   }));
   const left = unfiltered(state, { source: WALKED, channel: WALKED, device: WALKED, range: PREPARED });
   section.append(el("h3", { class: "part" }, "Defined journeys"));

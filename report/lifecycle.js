@@ -39,7 +39,7 @@ function lifecycle(section, state) {
         pressed("Length of the period", grains, lifeGrain, (key) => {
           lifeGrain = key;
           lifecycle(section, state);
-          drawAll();
+          drawNew();
           section.querySelector(`[data-choice="${key}"]`)?.focus({ preventScroll: true });
         }),
       ),

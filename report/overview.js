@@ -140,6 +140,8 @@ function sparkline(points) {
   return box;
 }
 
+const usualGrain = (range) => (daysOf(range) > MOST_POINTS ? "week" : "day");
+
 function overview(section, state, again) {
   section.replaceChildren(heading("overview", "Overview"));
   if (data.overview.empty) return section.append(empty(data.overview.empty));
@@ -151,11 +153,12 @@ function overview(section, state, again) {
     );
   const range = rangeOf(state);
   const series = seriesOf(state, "day");
-  const days = (asDate(range.until) - asDate(range.since)) / 86400000 + 1;
+  const grain = usualGrain(range);
+  const sparks = grain === "day" ? series : seriesOf(state, grain);
   section.firstChild.append(
     note(
       data.period.complete
-        ? `${plural(days, "complete day")}, ${span(range.since, range.until)}`
+        ? `${plural(daysOf(range), "complete day")}, ${span(range.since, range.until)}`
         : `${day(data.period.last)} so far: no day is complete yet, so rates are not known`,
       range.before_since
         ? `, change against ${span(range.before_since, range.before_until)}`
@@ -172,8 +175,9 @@ function overview(section, state, again) {
   const tiles = METRICS.map((metric) => {
     const now = total(metric, series, range.since, range.until);
     const before = range.before_since ? total(metric, series, range.before_since, range.before_until) : null;
-    const points = series.starts.flatMap((start, at) =>
-      start >= range.since && start <= range.until ? [valueAt(metric, series, at)] : [],
+    // of weeks only whole ones: a part of one looks like a dip
+    const points = sparks.starts.flatMap((start, at) =>
+      start >= range.since && lastDay(start, grain) <= range.until ? [valueAt(metric, sparks, at)] : [],
     );
     return el(
       "button",
@@ -196,9 +200,13 @@ function overview(section, state, again) {
 
 function overTime(state, range, again) {
   const metric = METRICS.find((one) => one.key === state.metric);
-  const series = seriesOf(state, state.grain);
+  const grain = state.grain ?? usualGrain(range);
+  const isFolded = state.grain === null && grain === "week";
+  const series = seriesOf(state, grain);
   const exact = metric.exact ?? (metric.format === compact ? count : metric.format);
-  const from = series.starts.findIndex((start) => lastDay(start, state.grain) >= range.since);
+  const from = series.starts.findIndex((start) =>
+    isFolded ? start >= range.since : lastDay(start, grain) >= range.since,
+  );
   // a range that ends with the dates on record shows the day that still runs too
   const isNewest = range.until === lastDate;
   const at =
@@ -207,10 +215,10 @@ function overTime(state, range, again) {
       : series.starts
           .map((_, index) => index)
           .slice(from)
-          .filter((index) => isNewest || series.starts[index] <= range.until);
+          .filter((index) => isNewest || (isFolded ? lastDay(series.starts[index], grain) : series.starts[index]) <= range.until);
   const starts = at.map((index) => series.starts[index]);
   const now = at.map((index) => valueAt(metric, series, index));
-  const isDay = state.grain === "day";
+  const isDay = grain === "day";
   const days = isDay && range.before_since ? (asDate(range.until) - asDate(range.since)) / 86400000 + 1 : 0;
   const before = days
     ? at.map((index) =>
@@ -223,14 +231,14 @@ function overTime(state, range, again) {
     !series.is_complete[at[index]] || index === lastOver ? value : null,
   );
   const isRunning = at.some((index) => !series.is_complete[index]) && !metric.under;
-  const named = state.grain === "month" ? month : isDay ? weekday : (start) => `Week of ${day(start)}`;
-  const title = `${metric.title ?? metric.label} by ${state.grain}`;
+  const named = grain === "month" ? month : isDay ? weekday : (start) => `Week of ${day(start)}`;
+  const title = `${metric.title ?? metric.label} by ${grain}`;
   const picture = chart(
     `${title}, ${starts.length ? span(starts[0], starts.at(-1)) : "no data"}`,
     280,
     (colours) => ({
       grid: plot(),
-      xAxis: categories(colours, starts, state.grain === "month" ? month : dayShort),
+      xAxis: categories(colours, starts, grain === "month" ? month : dayShort),
       yAxis: values(
         colours,
         (value) =>
@@ -307,20 +315,21 @@ function overTime(state, range, again) {
             "the one before",
           )
         : null,
-      segments("Grain of the chart", GRAINS, state.grain, (grain) =>
-        again({ grain }, `#overview .card .segments button[aria-pressed="true"]`),
+      segments("Grain of the chart", GRAINS, grain, (chosen) =>
+        again({ grain: chosen }, `#overview .card .segments button[aria-pressed="true"]`),
       ),
     ),
     note(
       metric.says,
-      metric.key === "visitors" && !isDay ? ` Here distinct within each ${state.grain}.` : "",
+      metric.key === "visitors" && !isDay ? ` Here distinct within each ${grain}.` : "",
+      isFolded ? " By whole week, as a point a day over so long would be a blur; Day draws them all the same." : "",
     ),
     starts.length ? picture : empty("Nothing is on record for this range: choose a longer one."),
     twin(
       `${title}, newest first`,
       [
         {
-          label: state.grain === "day" ? "Date" : `${state.grain === "week" ? "Week" : "Month"} from`,
+          label: grain === "day" ? "Date" : `${grain === "week" ? "Week" : "Month"} from`,
           text: ({ index }) => (isDay ? weekday : day)(series.starts[index]),
         },
         ...METRICS.map((one) => ({

@@ -10,7 +10,7 @@ function pages(section, state) {
   if (left) section.firstChild.append(left);
   const redraw = (focus) => {
     pages(section, state);
-    drawAll();
+    drawNew();
     section.querySelector(focus)?.focus({ preventScroll: true });
   };
   const choose = (part, focus) => {

@@ -28,11 +28,11 @@ function sessions(section, state) {
     );
   const day0 = (on) => (asDate(on) - asDate(first)) / 86400000;
   const [from, to] = [day0(range.since), day0(range.until)];
-  const days = Array.from({ length: to - from + 1 }, (_, n) => addDays(range.since, n));
+  const points = pointsOf(range);
   const found = new Map(
     rules.map((rule) => [
       rule,
-      { rule, daily: days.map(() => 0), ...Object.fromEntries(names.map((name) => [name, 0])) },
+      { rule, drawn: points.starts.map(() => 0), ...Object.fromEntries(names.map((name) => [name, 0])) },
     ]),
   );
   const wanted = chosenIn(state);
@@ -42,7 +42,7 @@ function sessions(section, state) {
     on.forEach((n, at) => {
       if (n < from || n > to) return;
       names.forEach((name, of) => (sum[name] += lists[of][at]));
-      sum.daily[n - from] += lists[0][at];
+      if (points.placeOf(n - from) >= 0) sum.drawn[points.placeOf(n - from)] += lists[0][at];
     });
   }
   const all = [...found.values()].reduce((n, sum) => n + sum.session_n, 0);
@@ -91,27 +91,28 @@ function sessions(section, state) {
         el(
           "div",
           { class: "card-head" },
-          el("h3", {}, "Cut by a rule other than silence, by day"),
+          el("h3", {}, `Cut by a rule other than silence, by ${points.name}`),
           el(
             "span",
             { class: "legend" },
             cuts.map((sum) => el("span", {}, mark(`var(--series-${hue(sum.rule) + 1})`), outside(sum.rule))),
           ),
         ),
-        chart("Sessions cut by a rule other than silence, by day", 190, (colours) => ({
+        points.says ? note(points.says) : null,
+        chart(`Sessions cut by a rule other than silence, by ${points.name}`, 190, (colours) => ({
           grid: plot(),
-          xAxis: { ...categories(colours, days, dayShort), boundaryGap: true },
+          xAxis: { ...categories(colours, points.starts, dayShort), boundaryGap: true },
           yAxis: values(colours, (n) => tick.format(n), { minInterval: 1 }),
           tooltip: tip(colours, ([{ dataIndex }]) =>
             tipBox(
-              weekday(days[dataIndex]),
-              cuts.map((sum) => [sum.rule, count(sum.daily[dataIndex]), colours.series[hue(sum.rule)]]),
+              points.title(dataIndex),
+              cuts.map((sum) => [sum.rule, count(sum.drawn[dataIndex]), colours.series[hue(sum.rule)]]),
             ),
           ),
           series: cuts.map((sum) => ({
             type: "bar",
             stack: "all",
-            data: sum.daily,
+            data: sum.drawn,
             barMaxWidth: 34,
             itemStyle: { color: colours.series[hue(sum.rule)] },
             emphasis: { disabled: true },
@@ -120,10 +121,10 @@ function sessions(section, state) {
         twin(
           "Sessions cut by a rule other than silence, newest first",
           [
-            { label: "Date", text: (at) => day(days[at]) },
-            ...cuts.map((sum) => ({ label: sum.rule, number: true, text: (at) => count(sum.daily[at]) })),
+            { label: points.label, text: (at) => day(points.starts[at]) },
+            ...cuts.map((sum) => ({ label: sum.rule, number: true, text: (at) => count(sum.drawn[at]) })),
           ],
-          days.map((_, at) => at).reverse(),
+          points.starts.map((_, at) => at).reverse(),
         ),
       ),
     );

@@ -27,10 +27,10 @@ function again(part, focus) {
   for (const [id, [, show]] of Object.entries(SECTIONS))
     if (id === "overview" || (isWide && id !== "quality")) show(byId(id), state, again);
   if (isWide) controls();
-  drawAll();
   remember();
   if (focus) document.querySelector(focus)?.focus({ preventScroll: true });
   if (read) scrollBy({ top: read.getBoundingClientRect().top - top, behavior: "instant" });
+  drawNew();
 }
 
 function remember() {
@@ -208,7 +208,6 @@ header();
 [state, at, ignored] = fromHash(location.hash);
 controls();
 for (const [id, [, show]] of Object.entries(SECTIONS)) show(byId(id), state, again);
-drawAll();
 const spy = new IntersectionObserver(
   (entries) => {
     for (const entry of entries) {
@@ -223,4 +222,6 @@ const spy = new IntersectionObserver(
 );
 for (const id of Object.keys(SECTIONS)) spy.observe(byId(id));
 if (at) goTo(at);
-document.documentElement.dataset.ready = "yes";
+drawNew(() => {
+  document.documentElement.dataset.ready = "yes";
+});

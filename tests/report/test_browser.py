@@ -81,8 +81,15 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     assert seen == []
 
 
+def open_tables(page: Page) -> None:
+    """A table behind a picture is made when it is opened."""
+    page.evaluate("document.querySelectorAll('details.twin').forEach((one) => { one.open = true; })")
+    page.wait_for_function("[...document.querySelectorAll('details.twin')].every((one) => one.querySelector('table'))")
+
+
 def cells(page: Page, caption: str) -> list[list[str]]:
     """The body of the table whose caption begins so, as it is read."""
+    open_tables(page)
     found: list[list[str]] = page.evaluate(
         """(caption) => {
           const all = [...document.querySelectorAll("table")];
@@ -122,6 +129,7 @@ def test_credits_are_the_data_and_a_month_that_runs_has_no_return(open_page: Cal
 
 def test_every_chart_has_a_table_and_every_table_a_caption(open_page: Callable[..., Page], report: Path) -> None:
     page = open_page(report)
+    open_tables(page)
     assert page.locator("details.twin table").count() >= page.locator(".chart").count()
     assert page.evaluate("[...document.querySelectorAll('table')].every((t) => t.caption.textContent && t.tHead)")
 
@@ -585,6 +593,7 @@ def test_an_element_is_mapped_in_tenths(open_page: Callable[..., Page], report: 
     page = open_page(report)
     maps = page.locator("#pages canvas.inside")
     assert maps.count() == 12
+    open_tables(page)
     place, n = page.evaluate(
         """() => {
           const all = [...document.querySelectorAll("table")];
@@ -645,6 +654,51 @@ def test_the_place_on_the_page_stays(open_page: Callable[..., Page], report: Pat
     page.mouse.click(box["x"] + 5, box["y"] + 5)
     assert page.evaluate("document.documentElement.scrollHeight") != height
     assert abs(page.evaluate(top) - before) < 5
+
+
+def test_long_ranges_are_drawn_by_week_and_say_so(
+    open_page: Callable[..., Page], sample_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    bi = sample_of(days=140)
+    write(bi, tmp_path / "report.html", now=NOW)
+    page = open_page(tmp_path / "report.html")
+    assert page.locator("#overview h3").text_content() == "Visitors by day"
+    page.click('[data-range="all"]')
+    with duckdb.connect(str(bi), read_only=True) as connection:
+        entered = connection.execute(
+            "select sum(reached_n) filter (where step_no = 1), sum(reached_n) filter (where step_no = 4)"
+            " from marts.funnel_steps where funnel = 'checkout' and period_start between '2026-10-31' and '2026-11-06'"
+        ).fetchall()[0]
+        sessions = connection.execute(
+            "select sum(session_n) from marts.traffic_daily where not is_bot and channel = 'Email'"
+            " and date between '2026-11-14' and '2026-11-20'"
+        ).fetchall()[0][0]
+        visitors = connection.execute(
+            "select visitor_n from marts.traffic_totals where source = '(all)' and period = 'week' and not is_bot"
+            " and period_start = '2026-11-09'"
+        ).fetchall()[0][0]
+    weeks = cells(page, "checkout: Share that completes it, by week of entry")
+    assert weeks[0][:3] == ["31 Oct \N{EN DASH} 6 Nov 2026", *(f"{n:,}" for n in entered)]
+    low, high = wilson(entered[1], entered[0]) or (0, 0)
+    assert weeks[0][4:] == [f"{low * 100:.1f} %", f"{high * 100:.1f} %"]
+    captions = page.evaluate("[...document.querySelectorAll('caption')].map((one) => one.textContent)")
+    assert "Sessions by channel and week, newest first" in captions
+    email = page.evaluate(
+        """() => {
+          const all = [...document.querySelectorAll("table")];
+          const table = all.find((one) => one.caption.textContent.startsWith("Sessions by channel and week"));
+          const at = [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent === "Email");
+          return [table.tBodies[0].rows[0].cells[0].textContent, table.tBodies[0].rows[0].cells[at].textContent];
+        }"""
+    )
+    assert email == ["14 Nov 2026", f"{sessions:,}"]
+    assert cells(page, "Visitors by week")[1][:2] == ["9 Nov 2026", f"{visitors:,}"]
+    for section in ("overview", "channels", "funnels", "bots"):
+        said = " ".join(page.locator(f"#{section} .note").all_text_contents())
+        assert "a point a day over so long would be a blur" in said
+    page.click('#overview .segments >> text="Day"')
+    assert page.locator("#overview h3").text_content() == "Visitors by day"
+    assert "grain=day" in page.evaluate("location.hash")
 
 
 def test_keys_alone_are_enough(open_page: Callable[..., Page], report: Path) -> None:
