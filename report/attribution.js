@@ -20,10 +20,8 @@ function attribution(section, state) {
     el(
       "div",
       { class: "card" },
-      el(
-        "div",
-        { class: "card-head" },
-        el("h3", {}, `Credit by channel, ${name}`),
+      cardHead(
+        `Credit by channel, ${name}`,
         el(
           "div",
           { class: "place-controls" },
@@ -82,7 +80,7 @@ function attribution(section, state) {
       return el(
         "div",
         { class: "card" },
-        el("div", { class: "card-head" }, el("h3", {}, `${title}, ${name}`)),
+        cardHead(`${title}, ${name}`),
         rows.length
           ? table(
               `${title}, ${name}: the commonest`,

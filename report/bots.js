@@ -47,10 +47,8 @@ function bots(section, state) {
   const card = el(
     "div",
     { class: "card" },
-    el(
-      "div",
-      { class: "card-head" },
-      el("h3", {}, title),
+    cardHead(
+      title,
       el(
         "span",
         { class: "legend" },
@@ -135,11 +133,7 @@ const audience = (kind, rule) =>
 
 function botChanges() {
   const changes = data.bots.changes;
-  const card = el(
-    "div",
-    { class: "card" },
-    el("div", { class: "card-head" }, el("h3", {}, "What moved when a rule changed")),
-  );
+  const card = el("div", { class: "card" }, cardHead("What moved when a rule changed"));
   card.append(
     changes?.length
       ? table(

@@ -31,7 +31,7 @@ function channels(section, state) {
     el(
       "div",
       { class: "card" },
-      el("div", { class: "card-head" }, el("h3", {}, `Sessions by channel and ${points.name}`)),
+      cardHead(`Sessions by channel and ${points.name}`),
       el(
         "div",
         { class: "legend" },

@@ -84,6 +84,9 @@ function heading(id, title, ...beside) {
   return el("div", { class: "heading" }, el("h2", { id: `${id}-title` }, title), ...beside);
 }
 
+// the head of a card: its title, and the legend and controls beside it
+const cardHead = (title, ...beside) => el("div", { class: "card-head" }, el("h3", {}, title), ...beside);
+
 function segments(label, choices, chosen, choose) {
   return el(
     "div",

@@ -12,7 +12,7 @@ const per100 = (signal) => (signal && signal[1] ? (signal[0] / signal[1]) * 100 
 let frictionOrder = { by: 0, down: true };
 
 function frictionCard(state, range, redraw) {
-  const card = el("div", { class: "card" }, el("div", { class: "card-head" }, el("h3", {}, "Friction by page")));
+  const card = el("div", { class: "card" }, cardHead("Friction by page"));
   if (data.pages.missing.friction) {
     card.append(empty(data.pages.missing.friction));
     return card;
@@ -125,7 +125,7 @@ const ending = (selector) => {
 
 function elementsCard(page, state, range) {
   const found = page.elements?.[range.key];
-  const card = el("div", { class: "card" }, el("div", { class: "card-head" }, el("h3", {}, "Elements most used")));
+  const card = el("div", { class: "card" }, cardHead("Elements most used"));
   if (!found) {
     card.append(
       empty(

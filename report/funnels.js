@@ -89,7 +89,7 @@ function funnelParts(funnel, state, show) {
   const waiting = funnel.open_periods
     ? `${plural(funnel.open_periods, "newer period")} with ${plural(funnel.open_n, "open attempt")} left out until the time to convert is over.`
     : "No period is waiting.";
-  const head = el("div", { class: "card-head" }, el("h3", {}, outside(funnel.name)));
+  const head = cardHead(outside(funnel.name));
   if (!isReady)
     return [
       head,

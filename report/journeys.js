@@ -31,16 +31,7 @@ const journeyLegend = () =>
   );
 
 function journeyCard(journey, found, range) {
-  const card = el(
-    "div",
-    { class: "card" },
-    el(
-      "div",
-      { class: "card-head" },
-      el("h3", {}, outside(journey.name)),
-      journeyLegend(),
-    ),
-  );
+  const card = el("div", { class: "card" }, cardHead(outside(journey.name), journeyLegend()));
   card.append(
     ...(found.flow.edges.length
       ? journeyBody(journey, found, range)

@@ -27,10 +27,8 @@ function lifecycle(section, state) {
     el(
       "div",
       { class: "card" },
-      el(
-        "div",
-        { class: "card-head" },
-        el("h3", {}, title),
+      cardHead(
+        title,
         el(
           "span",
           { class: "legend" },

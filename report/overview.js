@@ -166,7 +166,7 @@ function overview(section, state, again) {
           ? ", no change shown: the days before are not all on record"
           : "",
       data.period.complete && data.period.last > data.period.complete
-        ? ". The day that still runs is in the chart only, dotted."
+        ? `. The ${state.grain ?? grain} that still runs is in the chart only, dotted.`
         : data.period.is_past
           ? `. The report ends on ${day(data.period.last)}, the last date with traffic; what came since is silence.`
           : ".",
@@ -301,10 +301,8 @@ function overTime(state, range, again) {
   return el(
     "div",
     { class: "card" },
-    el(
-      "div",
-      { class: "card-head" },
-      el("h3", {}, title),
+    cardHead(
+      title,
       before
         ? el(
             "span",

@@ -85,7 +85,7 @@ function placeCards(page, shown, state, range, choose) {
     el(
       "div",
       { class: "card" },
-      el("div", { class: "card-head" }, el("h3", {}, outside(page.path)), controls),
+      cardHead(outside(page.path), controls),
       el(
         "div",
         { class: "place" },

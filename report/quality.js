@@ -51,10 +51,8 @@ function quality(section) {
     el(
       "div",
       { class: "card" },
-      el(
-        "div",
-        { class: "card-head" },
-        el("h3", {}, "Checks"),
+      cardHead(
+        "Checks",
         checks.length
           ? el(
               "span",
@@ -92,10 +90,8 @@ function quality(section) {
     el(
       "div",
       { class: "card" },
-      el(
-        "div",
-        { class: "card-head" },
-        el("h3", {}, "Numbers that changed after they were complete"),
+      cardHead(
+        "Numbers that changed after they were complete",
         restatement_n ? el("span", { class: "badge plain" }, count(restatement_n)) : null,
       ),
       ...(restatements.length

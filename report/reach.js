@@ -44,7 +44,7 @@ function middleDepth(reach) {
 }
 
 function reachCard(name, reach, range) {
-  const card = el("div", { class: "card" }, el("div", { class: "card-head" }, el("h3", {}, "How far, how long")));
+  const card = el("div", { class: "card" }, cardHead("How far, how long"));
   if (!reach || (!reach.reached && !reach.attention)) {
     card.append(
       empty(
@@ -155,12 +155,22 @@ function reachOption(colours, reach, middle, spent) {
   };
 }
 
-// Percentiles of several days do not add up to one, so they are drawn day by day.
+// Percentiles of several days do not add up to one: those of a week are the mean of its days', by their views.
 function depthsCard(name, depths, range) {
-  const card = el("div", { class: "card" }, el("div", { class: "card-head" }, el("h3", {}, "Depth by day")));
-  const dated = depths
-    .map(([day, ...values]) => [addDays(data.period.first, day), ...values])
-    .filter(([date]) => date >= range.since && date <= range.until);
+  const points = pointsOf(range);
+  const sums = new Map();
+  for (const [n, views, ...shares] of depths) {
+    const at = points.placeOf(daysOf({ since: range.since, until: addDays(data.period.first, n) }) - 1);
+    if (at < 0 || at >= points.starts.length) continue;
+    const sum = sums.get(at) ?? [0, ...shares.map(() => 0)];
+    sum[0] += views;
+    shares.forEach((share, of) => (sum[of + 1] += share * views));
+    sums.set(at, sum);
+  }
+  const dated = [...sums]
+    .sort((a, b) => a[0] - b[0])
+    .map(([at, [n, ...shares]]) => [points.starts[at], n, ...shares.map((sum) => Math.round(sum / n))]);
+  const card = el("div", { class: "card" }, cardHead(`Depth by ${points.name}`));
   if (!dated.length) {
     card.append(
       empty(
@@ -175,8 +185,9 @@ function depthsCard(name, depths, range) {
     note(
       "How much of the page was seen: by half of the views at least the median, by a quarter at most the lower and at least the upper edge of the band.",
       few
-        ? ` Days with less than ${FEW} views of known depth, too few to trust a jump: ${count(few)} of ${count(dated.length)}.`
+        ? ` ${capital(points.name)}s with less than ${FEW} views of known depth, too few to trust a jump: ${count(few)} of ${count(dated.length)}.`
         : "",
+      points.says ? `${points.says} A week's edges are the mean of its days', by their views.` : "",
     ),
     el(
       "div",
@@ -184,11 +195,11 @@ function depthsCard(name, depths, range) {
       el("span", {}, mark("var(--accent)"), "median"),
       el("span", {}, mark("color-mix(in srgb, var(--accent) 22%, transparent)"), "middle half of the views"),
     ),
-    chart(`Depth of ${name} by day`, 190, (colours) => depthsOption(colours, dated, range)),
+    chart(`Depth of ${name} by ${points.name}`, 190, (colours) => depthsOption(colours, dated, points)),
     twin(
-      `Depth of ${name} by day`,
+      `Depth of ${name} by ${points.name}`,
       [
-        { label: "Date", text: ([date]) => day(date) },
+        { label: points.label, text: ([date]) => day(date) },
         { label: "Views of known depth", number: true, text: (row) => count(row[1]) },
         ...["A quarter stops by", "Median", "A quarter gets beyond", "A tenth gets beyond"].map((label, at) => ({
           label,
@@ -202,21 +213,19 @@ function depthsCard(name, depths, range) {
   return card;
 }
 
-function depthsOption(colours, dated, range) {
+function depthsOption(colours, dated, points) {
   const byDate = new Map(dated.map((row) => [row[0], row]));
-  const dates = [];
-  for (let date = range.since; date <= range.until; date = addDays(date, 1)) dates.push(date);
-  const at = (n) => dates.map((date) => byDate.get(date)?.[n] ?? null);
+  const at = (n) => points.starts.map((date) => byDate.get(date)?.[n] ?? null);
   const [low, middle, high] = [2, 3, 4].map(at);
   const line = { type: "line", symbol: "none", connectNulls: false, silent: true };
   return {
     grid: plot(),
-    xAxis: categories(colours, dates, dayShort),
+    xAxis: categories(colours, points.starts, dayShort),
     yAxis: values(colours, (n) => `${n} %`, { min: 0, max: 100, interval: 25 }),
-    tooltip: tip(colours, (points) => {
-      const row = byDate.get(dates[points[0].dataIndex]);
+    tooltip: tip(colours, ([{ dataIndex }]) => {
+      const row = byDate.get(points.starts[dataIndex]);
       return tipBox(
-        weekday(dates[points[0].dataIndex]),
+        points.title(dataIndex),
         row
           ? [
               ["median", `${row[3]} %`, colours.accent],

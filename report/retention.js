@@ -47,10 +47,8 @@ function retentionCard(matrices, state) {
     );
     const hidden = inRange.length - SHOWN_COHORTS;
     card.replaceChildren(
-      el(
-        "div",
-        { class: "card-head" },
-        el("h3", {}, outside(matrix.name)),
+      cardHead(
+        outside(matrix.name),
         el(
           "span",
           { class: "legend" },

@@ -88,10 +88,8 @@ function sessions(section, state) {
       el(
         "div",
         { class: "card" },
-        el(
-          "div",
-          { class: "card-head" },
-          el("h3", {}, `Cut by a rule other than silence, by ${points.name}`),
+        cardHead(
+          `Cut by a rule other than silence, by ${points.name}`,
           el(
             "span",
             { class: "legend" },

@@ -10,17 +10,15 @@ function walks(state, redraw) {
     redraw();
     document.querySelector(`#journeys select[aria-label="${label}"]`)?.focus({ preventScroll: true });
   };
-  const title = el("h3", {}, "From where to where");
+  const title = "From where to where";
   if (data.walks.empty) {
-    card.append(el("div", { class: "card-head" }, title), empty(data.walks.empty));
+    card.append(cardHead(title), empty(data.walks.empty));
     return card;
   }
   const { first, last, nodes } = data.walks;
   const places = nodes.filter((node) => node !== "(other)").map((node) => [node, node]);
   card.append(
-    el(
-      "div",
-      { class: "card-head" },
+    cardHead(
       title,
       journeyLegend(),
       el(
@@ -59,7 +57,7 @@ function walks(state, redraw) {
         : "",
     ),
     ...(found.flow.edges.length
-      ? journeyBody({ name: "From where to where" }, found, range)
+      ? journeyBody({ name: title }, found, range)
       : [empty("No visit goes this way in these dates: choose another start or end, or a longer range.")]),
   );
   return card;
