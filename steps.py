@@ -140,14 +140,15 @@ def build(
         else ""
     )
     if done.moved:
-        into = ", ".join(f"{counts[0]:,} {what}" for what, counts in done.moved.items())
-        out = ", ".join(f"{counts[1]:,} {what}" for what, counts in done.moved.items())
-        kept += (
-            f"\nThe rules for programs changed: {into} are programs now; {out} are people now. See meta.bot_changes."
-        )
+        moves = [
+            ", ".join(f"{counts[at]:,} {what}" for what, counts in done.moved.items() if counts[at]) + f" {now_are}"
+            for at, now_are in enumerate(("are programs now", "are people now", "are programs by another rule"))
+            if any(counts[at] for counts in done.moved.values())
+        ]
+        kept += f"\nThe rules for programs changed: {'; '.join(moves)}. By rule: Bots in the report, meta.bot_changes."
     slowest = max(done.models, key=lambda model: model[2])
     return bool(done.events_n or full or any(days)), (
-        f"Built {len(done.models)} models from {done.events_n:,} new events "
+        f"Built {len(done.models)} models from {done.events_n:,} events "
         f"in {time.monotonic() - began:.1f} s "
         f"(longest: {slowest[0]}, {slowest[2]:.1f} s); complete up to {done.horizon:%Y-%m-%d %H:%M} UTC.{kept}"
     )

@@ -199,7 +199,7 @@ def test_each_step_says_what_it_did(done: tuple[Path, dict[str, str]]) -> None:
     home, said = done
     assert "of 400 lines 400 stored, 0 rejected, 0 declined" in said["import"]
     assert "Landed 400 events: 400 new, 0 repeated, 0 rejected" in said["land"]
-    assert re.search(r"Built \d+ models from 400 new events", said["build"])
+    assert re.search(r"Built \d+ models from 400 events", said["build"])
     assert "to " + str(home / "bi.duckdb") in said["publish"]
     assert (home / "report.html").stat().st_size > 10_000
 

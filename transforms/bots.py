@@ -47,14 +47,16 @@ def has_changed(run: Run) -> bool:
     )
 
 
-def moved(run: Run) -> dict[str, tuple[int, int]]:
-    """What the build moved: of events, sessions and visitors those that are programs now, and people now."""
+def moved(run: Run) -> dict[str, tuple[int, int, int]]:
+    """What the build moved: of events, sessions and visitors those that are programs now, that are people now, and
+    that were programs before too but go by another rule."""
     rows = run.warehouse.execute(
         """
         select
             counted,
             coalesce(sum(moved_n) filter (where was_kind is null), 0)::bigint,
-            coalesce(sum(moved_n) filter (where now_kind is null), 0)::bigint
+            coalesce(sum(moved_n) filter (where now_kind is null), 0)::bigint,
+            coalesce(sum(moved_n) filter (where was_kind is not null and now_kind is not null), 0)::bigint
         from meta.bot_changes
         where build_id = $build
         group by counted
@@ -62,4 +64,4 @@ def moved(run: Run) -> dict[str, tuple[int, int]]:
         """,
         {"build": run.build_id},
     )
-    return {counted: (to_programs, to_people) for counted, to_programs, to_people in rows}
+    return {counted: tuple(numbers) for counted, *numbers in rows}

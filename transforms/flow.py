@@ -181,7 +181,8 @@ class Built:
     """What a build did: events that were new, and for each model its rows written and seconds.
 
     `kept_before`: all events were made anew, but not those landed before this moment, whose payload has expired.
-    `moved`: where the rules for programs changed, how many events, sessions and visitors are programs now, and people.
+    `moved`: where the rules for programs changed, how many events, sessions and visitors are programs now, people now,
+    and programs by another rule.
     """
 
     build_id: int
@@ -189,7 +190,7 @@ class Built:
     horizon: datetime
     models: tuple[tuple[str, int, float], ...]
     kept_before: datetime | None = None
-    moved: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    moved: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -43,17 +43,21 @@ def test_a_changed_rule_tells_what_it_moved(tmp_path: Path) -> None:
         rules.write("checker,OurChecker*,,monitor\n")
     done = build(warehouse, Definitions(), key=KEY, now=NOON, rules_folder=folder)
     assert done is not None
-    assert done.moved == {"events": (2, 0), "sessions": (1, 0), "visitors": (1, 0)}
+    assert done.moved == {"events": (2, 0, 0), "sessions": (1, 0, 0), "visitors": (1, 0, 0)}
     assert warehouse.execute(
         "select counted, was_kind, now_kind, now_rule, moved_n from meta.bot_changes order by 1"
     ) == [
         (counted, None, "monitor", "rules.bots: checker", n)
         for counted, n in (("events", 2), ("sessions", 1), ("visitors", 1))
     ]
+    (folder / "bots.csv").write_text((folder / "bots.csv").read_text().replace("checker,", "our checker,"))
+    renamed = build(warehouse, Definitions(), key=KEY, now=NOON, rules_folder=folder)
+    assert renamed is not None
+    assert renamed.moved == {"events": (0, 0, 2), "sessions": (0, 0, 1), "visitors": (0, 0, 1)}
     shutil.copy(SQL / "0_rules" / "bots.csv", folder)
     back = build(warehouse, Definitions(), key=KEY, now=NOON, rules_folder=folder)
     assert back is not None
-    assert back.moved == {"events": (0, 2), "sessions": (0, 1), "visitors": (0, 1)}
+    assert back.moved == {"events": (0, 2, 0), "sessions": (0, 1, 0), "visitors": (0, 1, 0)}
 
 
 def test_a_limit_moves_devices_and_another_definition_moves_nobody() -> None:
@@ -61,7 +65,7 @@ def test_a_limit_moves_devices_and_another_definition_moves_nobody() -> None:
     warehouse = built(said("page", 0), *busy)
     done = build(warehouse, Definitions(bots=Bots(max_eps=5)), key=KEY, now=NOON)
     assert done is not None
-    assert done.moved == {"events": (7, 0), "sessions": (1, 0), "visitors": (1, 0)}
+    assert done.moved == {"events": (7, 0, 0), "sessions": (1, 0, 0), "visitors": (1, 0, 0)}
     full = build(warehouse, Definitions(bots=Bots(max_eps=5)), key=KEY, now=NOON, full=True)
     assert full is not None
     assert full.moved == {}
