@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
+import polars as pl
+
 from transforms import bots, channels, identity, reach, sessions
 from transforms.definitions import DAY_US
 from transforms.run import Run, as_key
 from transforms.steps import like
+from transforms.total_order import in_order
 from warehouse import Warehouse
 
 SHARD_EVENTS = 4_000_000  # events held in memory at once
@@ -229,7 +232,6 @@ def _walk(run: Run) -> None:
             l.campaign_key, l.is_page, l.is_manual
         from lines as l
         left join users as u on l.device_id = u.device_id
-        order by l.device_id, l.event_at, l.seq nulls last, l.event_id, l.source, l.event_no
         """,
         {
             "most": rules.max_users_per_device,
@@ -237,6 +239,7 @@ def _walk(run: Run) -> None:
             "is_told": run.definitions.sessions.cut_on_client_id,
         },
     )
+    frame = in_order(frame, "device_id", lambda tied: _rest_of_order(warehouse, tied))
     owned = identity.own(frame, rules).filter("is_event")
     placed = sessions.cut(owned, run.definitions.sessions).with_row_index("order_no")
     with warehouse.frames(
@@ -302,6 +305,19 @@ def _walk(run: Run) -> None:
             left join reports as r on v.event_no = r.event_no
             """,
             {"day_ms": DAY_US / 1000},
+        )
+
+
+def _rest_of_order(warehouse: Warehouse, tied: pl.Series) -> pl.DataFrame:
+    """Of the lines with these event_no what orders those of one device and moment."""
+    with warehouse.frames(_tied=tied.to_frame("event_no")):
+        return warehouse.frame(
+            """
+            select seq, event_id, source, event_no from touched_events where event_no in (select event_no from _tied)
+            union
+            select seq, event_id, source, event_no from core.identity_edges
+            where event_no in (select event_no from _tied)
+            """
         )
 
 
