@@ -27,6 +27,7 @@ from typing import NamedTuple
 os.environ.setdefault("POLARS_MAX_THREADS", "2")
 
 import duckdb
+import numpy as np
 import polars as pl
 from rich.console import Console
 from rich.table import Table
@@ -38,6 +39,7 @@ from transforms.funnels import attempts
 from transforms.journeys import walk
 from transforms.retention import entries, facts_query
 from transforms.sessions import cut
+from transforms.total_order import in_order
 
 try:
     from chdb import session as clickhouse
@@ -86,17 +88,14 @@ def funnel(con: duckdb.DuckDBPyConnection, table: str, _order: str) -> Answer:
     return found.group_by("depth").len().sort("depth").rows()
 
 
-def sessions(con: duckdb.DuckDBPyConnection, table: str, order: str) -> Answer:
-    frame = con.sql(f"select person as device_id, us as at, event_no from {table} {order}").pl()
+def sessions(con: duckdb.DuckDBPyConnection, table: str, _order: str) -> Answer:
+    frame = con.sql(f"select person as device_id, us as at, event_no from {table}").pl()
+    frame = in_order(frame, "device_id")
     placed = cut(frame.with_columns(is_bearing=pl.lit(True)), Sessions(cut_on_events=()))
-    is_first = pl.col("session_no") == pl.col("event_no")
-    found = placed.select(
-        is_first.sum().alias("session_n"),
-        (pl.col("at").filter(is_first.shift(-1, fill_value=True)).sum() - pl.col("at").filter(is_first).sum()).alias(
-            "span"
-        ),
-    )
-    return [tuple(int(one) for one in row) for row in found.rows()]
+    session_no, at = placed["session_no"].to_numpy(), placed["at"].to_numpy()
+    begin = np.flatnonzero(np.append(True, session_no[1:] != session_no[:-1]))
+    end = np.append(begin[1:], len(at)) - 1
+    return [(len(begin), int((at[end] - at[begin]).sum()))]
 
 
 def edges(con: duckdb.DuckDBPyConnection, table: str, order: str) -> Answer:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from transforms.definitions import DAY_US, Sessions
-from transforms.timeline import rows_where
+from transforms.timeline import in_slices
 
 RULES = ("gap", "cap", "midnight", "client_id", "campaign", "user_change", "manual")
 RULE = pl.Enum(RULES)
@@ -29,6 +31,10 @@ def cut(events: pl.DataFrame, rules: Sessions) -> pl.DataFrame:
     user_change (another customer than the last one), manual. An event that does not bear belongs to the latest session
     whose [start, end + gap] holds it.
     """
+    return pl.concat(in_slices(events, "device_id", lambda some: _cut_slice(some, rules)))
+
+
+def _cut_slice(events: pl.DataFrame, rules: Sessions) -> pl.DataFrame:
     is_bearing = events["is_bearing"]
     bearing = events if is_bearing.all() else events.filter(is_bearing)
     cuts = _cut_bearing(bearing, rules)
@@ -51,23 +57,24 @@ def cut(events: pl.DataFrame, rules: Sessions) -> pl.DataFrame:
 
 def _cut_bearing(bearing: pl.DataFrame, rules: Sessions) -> list[pl.Series]:
     """session_no and start_rule of events all of which bear sessions."""
-    device, at = pl.col("device_id"), pl.col("at")
-    is_run_start = bearing.select(
-        ((device != device.shift()) | (at - at.shift() > rules.gap_us)).fill_null(True).alias("is_run_start")
-    ).to_series()
-    begin, end = rows_where(is_run_start), rows_where(is_run_start.shift(-1, fill_value=True))
-    is_long = bearing["at"].gather(end) - bearing["at"].gather(begin) > rules.cap_us
+    device, at = bearing["device_id"].to_numpy(), bearing["at"].to_numpy()
+    cuts = np.ones(len(at), dtype=np.uint8)  # 0: none, else a number in `told`
+    cuts[1:] = (np.diff(at) > rules.gap_us) | (device[1:] != device[:-1])
+    begin, length = _pieces(cuts)
+    is_long = at[begin + length - 1] - at[begin] > rules.cap_us
+    if is_long.any():
+        day = at // DAY_US
+        is_capped = is_long.repeat(length)[1:] & (day[1:] != day[:-1]) & (cuts[1:] == 0)
+        cuts[1:][is_capped] = 2
+        begin, length = _pieces(cuts)
+    told = pl.Series("start_rule", [None, *RULES[:2]], dtype=RULE)
     further = list(_further(rules, bearing))
-    if not further and not is_long.any():
-        session_no = bearing["event_no"].gather(begin).gather(is_run_start.cum_sum() - 1)
-        return [
-            session_no.alias("session_no"),
-            pl.repeat(RULES[0], bearing.height, dtype=RULE, eager=True).alias("start_rule"),
-        ]
-    is_midnight = is_long.gather(is_run_start.cum_sum() - 1) & (at // DAY_US != at.shift() // DAY_US)
-    runs = bearing.with_columns(
-        start_rule=pl.when(is_run_start).then(pl.lit("gap", RULE)).when(is_midnight).then(pl.lit("cap", RULE))
-    )
+    if not further:
+        session_no = pl.Series("session_no", bearing["event_no"].to_numpy()[begin].repeat(length))
+        if not is_long.any():
+            return [session_no, pl.repeat(told[1], bearing.height, dtype=RULE, eager=True).alias("start_rule")]
+        return [session_no, told.gather(cuts[begin].repeat(length))]
+    runs = bearing.with_columns(told.gather(cuts))
     for name, is_cut in further:
         piece = pl.col("start_rule").is_not_null().cum_sum().alias("piece")
         runs = runs.with_columns(piece).with_columns(
@@ -77,6 +84,12 @@ def _cut_bearing(bearing: pl.DataFrame, rules: Sessions) -> list[pl.Series]:
     return runs.select(
         session_no=pl.when(is_start).then("event_no").forward_fill(), start_rule=pl.col("start_rule").forward_fill()
     ).get_columns()
+
+
+def _pieces(cuts: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where pieces begin, and how many rows each has."""
+    begin = np.flatnonzero(cuts)
+    return begin, np.diff(begin, append=len(cuts))
 
 
 def _further(rules: Sessions, bearing: pl.DataFrame) -> Iterator[tuple[str, pl.Expr]]:
