@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -98,16 +99,17 @@ def built(warehouse: Warehouse, now: datetime) -> Cost:
 
 
 def grown(days: int, day: int) -> tuple[Cost, Cost]:
-    """A history of `days`, built whole, and then one day on top of it."""
+    """A history of `days`, built whole, and then one day on top of it, in a file that is opened anew."""
     with tempfile.TemporaryDirectory() as folder:
-        warehouse = open_warehouse(Path(folder) / "warehouse.duckdb")
+        path = Path(folder) / "warehouse.duckdb"
         persons = max(1, days * day // 12)
         now = START + timedelta(days=days)
-        make(warehouse, landing_id=1, first_day=0, days=days, events=days * day, persons=persons)
-        whole = built(warehouse, now)
-        make(warehouse, landing_id=2, first_day=days, days=1, events=day, persons=persons)
-        one_day = built(warehouse, now + timedelta(days=1))
-        warehouse.close()
+        with closing(open_warehouse(path)) as warehouse:
+            make(warehouse, landing_id=1, first_day=0, days=days, events=days * day, persons=persons)
+            whole = built(warehouse, now)
+            make(warehouse, landing_id=2, first_day=days, days=1, events=day, persons=persons)
+        with closing(open_warehouse(path)) as warehouse:
+            one_day = built(warehouse, now + timedelta(days=1))
     return whole, one_day
 
 
