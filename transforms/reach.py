@@ -33,9 +33,23 @@ def bound(run: Run) -> date:
 
 
 def _find_causes(run: Run) -> None:
-    """Temp table causes (device_id, changed_at): the first moment at which anything can be different; null: at any."""
-    warehouse, rules = run.warehouse, run.definitions.identity
-    values = {"after": run.after, "upto": run.upto}
+    """Temp table causes (device_id, changed_at): moments from which anything can be different; null: from any."""
+    _find_new_and_open(run)
+    _find_logins(run)
+    run.warehouse.execute(
+        """
+        insert into causes
+        select key, null from touched_keys where key not in (select device_id from causes)
+        union all
+        select distinct key, null from meta.dirty where build_id = $build and kind = 'again'
+        """,
+        {"build": run.build_id},
+    )
+
+
+def _find_new_and_open(run: Run) -> None:
+    """Make causes: of each touched device the first of its new events and open sessions."""
+    warehouse = run.warehouse
     warehouse.execute(
         """
         create or replace temp table fresh_dates as
@@ -44,7 +58,7 @@ def _find_causes(run: Run) -> None:
         where event_no > $after and event_no <= $upto and device_id is not null
         group by device_id
         """,
-        values,
+        {"after": run.after, "upto": run.upto},
     )
     first = warehouse.value("select coalesce(min(date), date '9999-12-31') from fresh_dates")
     warehouse.execute(
@@ -65,7 +79,12 @@ def _find_causes(run: Run) -> None:
         group by device_id
         """
     )
-    warehouse.execute(
+
+
+def _find_logins(run: Run) -> None:
+    """Into causes: of each device with new logins from when they can give another owner."""
+    rules = run.definitions.identity
+    run.warehouse.execute(
         """
         insert into causes
         with edges as (
@@ -112,16 +131,12 @@ def _find_causes(run: Run) -> None:
         left join known as k on e.device_id = k.device_id
         where e.is_new
         """,
-        {**values, "most": rules.max_users_per_device, "stitch_us": rules.stitch_us},
-    )
-    warehouse.execute(
-        """
-        insert into causes
-        select key, null from touched_keys where key not in (select device_id from causes)
-        union all
-        select distinct key, null from meta.dirty where build_id = $build and kind = 'again'
-        """,
-        {"build": run.build_id},
+        {
+            "after": run.after,
+            "upto": run.upto,
+            "most": rules.max_users_per_device,
+            "stitch_us": rules.stitch_us,
+        },
     )
 
 

@@ -23,10 +23,10 @@ from transforms.flow import MODELS, build, preview
 from warehouse import Warehouse, tables
 
 KEY = b"k" * 32
-# Numbers of landing and building differ between the two ways; the events that they name do not.
 HOUR_US = 3_600_000_000
 LONG_RUNS = Sessions(gap_us=5 * HOUR_US, cap_us=6 * HOUR_US)
 EVERY_CUT = Sessions(cut_at_midnight=True, cut_on_client_id=True, cut_on_campaign=True, cut_on_user_change=True)
+# Numbers of landing and building differ between the two ways; the events that they name do not.
 NUMBERED = {"event_no", "session_no", "view_no", "page_no", "first_page_no", "unit_id"}
 
 
