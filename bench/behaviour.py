@@ -39,7 +39,7 @@ from transforms.funnels import attempts
 from transforms.journeys import walk
 from transforms.retention import entries, facts_query
 from transforms.sessions import cut
-from transforms.total_order import in_order
+from transforms.total_order import Numbers, in_order
 
 try:
     from chdb import session as clickhouse
@@ -98,8 +98,8 @@ def sessions(con: duckdb.DuckDBPyConnection, table: str, _order: str) -> Answer:
     return [(len(begin), int((at[end] - at[begin]).sum()))]
 
 
-def edges(con: duckdb.DuckDBPyConnection, table: str, order: str) -> Answer:
-    frame = con.sql(f"select visit as unit_id, us as at, page as node from {table} {order}").pl()
+def edges(con: duckdb.DuckDBPyConnection, table: str, _order: str) -> Answer:
+    frame = in_order(con.sql(f"select visit as unit_id, us as at, page as node from {table}").pl(), "unit_id")
     frame = frame.with_columns(
         date=pl.lit(START),
         is_start=pl.lit(False),
@@ -107,24 +107,24 @@ def edges(con: duckdb.DuckDBPyConnection, table: str, order: str) -> Answer:
         converted_at=pl.lit(None, pl.Int64),
         is_open=pl.lit(True),
     )
-    con.register("walked", walk(frame, Journey("bench", max_steps=8)).edges)
-    counted = con.sql("select step_no, from_node, to_node, count(*) as len from walked group by all").pl()
-    return _sums(counted)
+    found = walk(frame, Journey("bench", max_steps=8)).edges
+    here, there = (found[name].to_physical().to_numpy() for name in ("from_node", "to_node"))
+    node_n = int(max(here.max(), there.max())) + 1
+    weight = np.bincount((found["step_no"].to_numpy() * np.int64(node_n) + here) * node_n + there)
+    edge = np.flatnonzero(weight)
+    return _sums(edge // node_n**2, _page(edge // node_n % node_n), _page(edge % node_n), weight[edge])
 
 
-def _sums(counted: pl.DataFrame) -> Answer:
+def _page(code: Numbers) -> Numbers:
+    """The number in the name of the page that has this number among all names."""
+    names = pl.Series(code.astype(np.uint32)).cat.to(pl.Categorical).cast(pl.String)
+    return names.str.strip_prefix("/page/").cast(pl.Int64).to_numpy()
+
+
+def _sums(step: Numbers, here: Numbers, there: Numbers, weight: Numbers) -> Answer:
     """So many edges that only sums of them are compared: number, weight, and weights by step and names."""
-    told = counted.with_columns(
-        pl.col("from_node", "to_node").str.strip_prefix("/page/").cast(pl.Int64),
-        pl.col("len").cast(int),
-    )
-    n, step, here, there = (pl.col(name).cast(pl.Int64) for name in ("len", "step_no", "from_node", "to_node"))
-    return told.select(
-        pl.len().alias("edge_n").cast(pl.Int64),
-        n.sum(),
-        (n * n).sum().alias("nn"),
-        (n * step * (here * 3 + there)).sum().alias("sum"),
-    ).rows()
+    sums = (weight.sum(), (weight**2).sum(), (weight * step * (here * 3 + there)).sum())
+    return [(len(weight), *(int(one) for one in sums))]
 
 
 def retention(con: duckdb.DuckDBPyConnection, table: str, _order: str) -> Answer:

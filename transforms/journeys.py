@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from transforms.definitions import Journey, PageRule
-from transforms.timeline import in_slices, lay_out, rows_where
+from transforms.timeline import in_slices, lay_out, side_by_side
+from transforms.total_order import Numbers
 
 EXIT, MORE = "(exit)", "(more)"
 EDGES: dict[str, pl.DataType | type[pl.DataType]] = {
-    "unit_id": pl.Int64,
     "date": pl.Date,
     "step_no": pl.Int16,
     "from_node": pl.Categorical,
@@ -28,11 +31,39 @@ PATHS: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
-class Walked(NamedTuple):
-    """edges: one row per unit and step; paths: one row per unit; left_out_n: units without start or end."""
+class Walked:
+    """What `walk` found. left_out_n: units without start or end."""
 
-    edges: pl.DataFrame
-    paths: pl.DataFrame
+    def __init__(self, slices: list[_Ways]) -> None:
+        self._slices = slices
+        self.left_out_n = sum(ways.left_out_n for ways in slices)
+
+    @cached_property
+    def edges(self) -> pl.DataFrame:
+        """One row per unit and step, sorted by both, columns EDGES.
+
+        step_no from 1; seconds between the first times of both nodes, null to (exit) and (more).
+        """
+        return pl.concat([pl.DataFrame(schema=EDGES), *side_by_side(_edges, self._slices)])
+
+    @cached_property
+    def paths(self) -> pl.DataFrame:
+        """One row per unit, columns PATHS; unit_id and date name a path."""
+        return pl.concat([pl.DataFrame(schema=PATHS), *side_by_side(_paths, self._slices)])
+
+
+class _Ways(NamedTuple):
+    """Ways through nodes that lie one after the other: a way is the nodes from `begin` up to `stop`.
+
+    node: the names' numbers. of_way: a row per way with unit_id, date, is_converted, last (what comes after the last
+    node, null: nothing).
+    """
+
+    node: npt.NDArray[np.uint32]
+    at: Numbers
+    begin: Numbers
+    stop: Numbers
+    of_way: pl.DataFrame
     left_out_n: int
 
 
@@ -63,40 +94,61 @@ def walk(nodes: pl.DataFrame, journey: Journey) -> Walked:
     Categorical (cleaned), is_start, is_end Boolean, converted_at Int64 µs (a key event of the unit at or after the row:
     the next one, or for sessions the last; null: none), is_open Boolean (the visit may go on; scope = person:
     at + window > H).
-
-    Out: edges (columns EDGES; step_no from 1; seconds between the first times of both nodes, null to (exit)
-    and (more)) and paths (columns PATHS; unit_id and date name a path).
     """
     # Numbers in place of texts, so that comparing and copying is cheap.
     nodes = nodes.with_columns(pl.col("node").cast(pl.Categorical))
-    found = in_slices(_wanted(nodes, journey), "unit_id", lambda some: _walk_slice(some, journey))
-    return Walked(
-        pl.concat(walked.edges for walked in found),
-        pl.concat(walked.paths for walked in found),
-        sum(walked.left_out_n for walked in found),
-    )
+    return Walked(in_slices(_wanted(nodes, journey), "unit_id", lambda some: _walk_slice(some, journey)))
 
 
-def _walk_slice(nodes: pl.DataFrame, journey: Journey) -> Walked:
-    nothing = Walked(pl.DataFrame(schema=EDGES), pl.DataFrame(schema=PATHS), 0)
+def _walk_slice(nodes: pl.DataFrame, journey: Journey) -> _Ways:
+    left_out_n = 0
     nodes = nodes.rechunk()
-    if nodes.is_empty():
-        return nothing
-    if journey.scope == "person":
-        rows, left_out_n = _ways_of_persons(nodes, journey)
+    if journey.scope == "person" and not nodes.is_empty():
+        nodes, left_out_n = _ways_of_persons(nodes, journey)
     else:
-        rows, left_out_n = nodes.with_columns(way=pl.col("unit_id").rle_id(), until=pl.lit(None, pl.Int64)), 0
-    if rows.is_empty():
-        return nothing._replace(left_out_n=left_out_n)
-    rows = _collapse(rows)
-    ways, lost_n = _cut(rows, journey)
-    if ways.is_empty():
-        return nothing._replace(left_out_n=left_out_n + lost_n)
-    steps = ways.with_columns(row=pl.int_ranges("begin", "stop", dtype=pl.UInt32)).explode("row")
-    steps = steps.with_columns(
-        rows["node"].gather(steps["row"]).alias("from_node"), rows["at"].gather(steps["row"]).alias("from_at")
+        nodes = nodes.with_columns(way="unit_id", until=pl.lit(None, pl.Int64))
+    # Consecutive equal nodes of a way become the first.
+    way, node = nodes["way"].to_numpy(), nodes["node"].to_physical().to_numpy()
+    is_new = np.append(True, way[1:] != way[:-1])[: len(way)]
+    is_first = is_new.copy()
+    is_first[1:] |= node[1:] != node[:-1]
+    row = np.flatnonzero(is_first)
+    begin = np.flatnonzero(is_new[row])
+    stop = np.append(begin[1:], len(row))[: len(begin)]
+    way_n = len(begin)
+    # A collapsed node starts or ends the way if one of its rows did.
+    if journey.start is not None:
+        begin = _next_marked(nodes["is_start"], row, begin)
+        begin, stop = _where(begin < stop, begin, stop)
+    if journey.end is not None:
+        # With a start, the end is a later node.
+        end = _next_marked(nodes["is_end"], row, begin + (1 if journey.start is not None else 0))
+        begin, stop = _where(end < stop, begin, end + 1)
+    left_out_n += way_n - len(begin)
+    is_long = stop - begin > journey.max_steps
+    if journey.end is not None and journey.start is None:
+        begin = np.where(is_long, stop - journey.max_steps, begin)
+        is_long[:] = False
+    else:
+        stop = np.where(is_long, begin + journey.max_steps, stop)
+    of_way = _told(nodes[pl.Series(row[begin], dtype=pl.UInt32)], is_long, journey)
+    return _Ways(node[is_first], nodes["at"].to_numpy()[is_first], begin, stop, of_way, left_out_n)
+
+
+def _told(heads: pl.DataFrame, is_long: npt.NDArray[np.bool_], journey: Journey) -> pl.DataFrame:
+    """What is told of each way, from its first row."""
+    return heads.with_columns(is_long=is_long).select(
+        "unit_id",
+        "date",
+        last=pl.when("is_long")
+        .then(pl.lit(MORE, pl.Categorical))
+        .when(pl.lit(journey.end is None) & ~pl.col("is_open"))
+        .then(pl.lit(EXIT, pl.Categorical)),
+        is_converted=(
+            (pl.col("converted_at") >= pl.col("at"))
+            & (pl.col("until").is_null() | (pl.col("converted_at") <= pl.col("until")))
+        ).fill_null(False),
     )
-    return Walked(_edges(steps), _paths(ways, rows["node"], journey.max_steps), left_out_n + lost_n)
 
 
 def _wanted(nodes: pl.DataFrame, journey: Journey) -> pl.DataFrame:
@@ -157,99 +209,56 @@ def _ways_of_persons(nodes: pl.DataFrame, journey: Journey) -> tuple[pl.DataFram
     return pl.concat(found), unit_n - way_n
 
 
-def _collapse(rows: pl.DataFrame) -> pl.DataFrame:
-    """Consecutive equal nodes of a way become the first; it starts or ends the way if one of them did."""
-    is_first = rows.select(
-        ((pl.col("way") != pl.col("way").shift()) | pl.col("node").ne_missing(pl.col("node").shift())).fill_null(True)
-    ).to_series()
-    begin = rows_where(is_first)
-    stop = pl.concat([begin.slice(1), pl.Series([rows.height], dtype=pl.UInt32)])
-    flags: list[pl.Series | pl.Expr] = []
-    for name in ("is_start", "is_end"):
-        marked = rows_where(rows[name])
-        if marked.is_empty():
-            flags.append(pl.lit(False).alias(name))
-            continue
-        ahead = pl.concat([marked, pl.Series([rows.height], dtype=pl.UInt32)])
-        flags.append((ahead.gather(marked.search_sorted(begin, "left")) < stop).alias(name))
-    return rows[begin].with_columns(flags)
+def _next_marked(marks: pl.Series, row: Numbers, after: Numbers) -> Numbers:
+    """The first collapsed node at or after each of `after` that holds a marked row; past all where there is none."""
+    marked = np.searchsorted(row, np.flatnonzero(marks.to_numpy()), "right") - 1
+    return np.append(marked, len(row))[np.searchsorted(marked, after, "left")]
 
 
-def _cut(rows: pl.DataFrame, journey: Journey) -> tuple[pl.DataFrame, int]:
-    """Where each way begins and stops, what comes after its last node, and how many have no start or end."""
-    first = rows_where(rows.select((pl.col("way") != pl.col("way").shift()).fill_null(True)).to_series())
-    last = pl.concat([first.slice(1), pl.Series([rows.height], dtype=pl.UInt32)])
-    ways = pl.DataFrame({"begin": first, "stop": last})
-    if journey.start is not None:
-        ways = ways.with_columns(begin=_next_marked(rows["is_start"], ways["begin"]))
-        ways = ways.filter(pl.col("begin") < pl.col("stop"))
-    if journey.end is not None:
-        # With a start, the end is a later node.
-        after = ways["begin"] + (1 if journey.start is not None else 0)
-        ways = ways.with_columns(end=_next_marked(rows["is_end"], after))
-        ways = ways.filter(pl.col("end") < pl.col("stop")).with_columns(stop=pl.col("end") + 1)
-    lost_n = first.len() - ways.height
-    longest = pl.lit(journey.max_steps, pl.UInt32)
-    is_long = pl.col("stop") - pl.col("begin") > longest
-    if journey.end is not None and journey.start is None:
-        ways = ways.select(
-            "stop", begin=pl.when(is_long).then(pl.col("stop") - longest).otherwise("begin"), is_cut=False
-        )
-    else:
-        ways = ways.select(
-            "begin", stop=pl.when(is_long).then(pl.col("begin") + longest).otherwise("stop"), is_cut=is_long
-        )
-    head = rows[ways["begin"]]
-    is_ended = pl.lit(journey.end is not None)
-    ways = ways.with_columns(
-        head["unit_id"], head["date"], head["is_open"], head["converted_at"], head["until"], head["at"]
-    ).select(
-        "unit_id",
-        "date",
-        "begin",
-        "stop",
-        last=pl.when("is_cut")
-        .then(pl.lit(MORE, pl.Categorical))
-        .when(~is_ended & ~pl.col("is_open"))
-        .then(pl.lit(EXIT, pl.Categorical)),
-        is_converted=(
-            (pl.col("converted_at") >= pl.col("at"))
-            & (pl.col("until").is_null() | (pl.col("converted_at") <= pl.col("until")))
-        ).fill_null(False),
-    )
-    return ways, lost_n
+def _where(mask: npt.NDArray[np.bool_], *columns: Numbers) -> list[Numbers]:
+    return [column[mask] for column in columns]
 
 
-def _next_marked(marks: pl.Series, after: pl.Series) -> pl.Series:
-    """The first marked row at or after each of `after`; past all rows where there is none."""
-    rows = rows_where(marks)
-    ahead = pl.concat([rows, pl.Series([marks.len()], dtype=pl.UInt32)])
-    return ahead.gather(rows.search_sorted(after, "left"))
-
-
-def _edges(steps: pl.DataFrame) -> pl.DataFrame:
-    is_last = pl.col("row") + 1 == pl.col("stop")
-    return (
-        steps.select(
-            "unit_id",
-            "date",
-            (pl.col("row") - pl.col("begin") + 1).cast(pl.Int16).alias("step_no"),
-            "from_node",
-            pl.when(is_last).then("last").otherwise(pl.col("from_node").shift(-1)).alias("to_node"),
-            pl.when(~is_last).then((pl.col("from_at").shift(-1) - pl.col("from_at")) / 1e6).alias("seconds"),
-        )
-        .filter(pl.col("to_node").is_not_null())
-        .select(list(EDGES))
+def _edges(ways: _Ways) -> pl.DataFrame:
+    last = ways.of_way["last"]
+    is_ended = last.is_not_null().to_numpy()
+    edge_n = ways.stop - ways.begin - 1 + is_ended
+    stop = np.cumsum(edge_n)
+    step_no = np.arange(1, edge_n.sum() + 1, dtype=np.uint32) - (stop - edge_n).astype(np.uint32).repeat(edge_n)
+    end = stop[is_ended] - 1
+    is_from = _within(ways.begin, edge_n, len(ways.node))
+    to_node = np.append(ways.node[1:], np.uint32(0))[is_from]
+    to_node[end] = last.drop_nulls().to_physical().to_numpy()
+    seconds = np.diff(ways.at, append=0)[is_from] / 1e6
+    seconds[end] = np.nan
+    return pl.DataFrame(
+        {
+            "date": pl.Series(ways.of_way["date"].to_physical().to_numpy().repeat(edge_n)).cast(pl.Date),
+            "step_no": step_no.astype(np.int16),
+            "from_node": pl.Series(ways.node[is_from]).cat.to(pl.Categorical),
+            "to_node": pl.Series(to_node).cat.to(pl.Categorical),
+            "seconds": pl.Series(seconds, nan_to_null=True),
+        }
     )
 
 
-def _paths(ways: pl.DataFrame, nodes: pl.Series, longest: int) -> pl.DataFrame:
-    begin, stop = ways["begin"], ways["stop"]
+def _within(begin: Numbers, length: Numbers, count: int) -> npt.NDArray[np.bool_]:
+    """Which of `count` rows lie in the ranges, which do not overlap."""
+    begin, stop = _where(length > 0, begin, begin + length)
+    depth = np.zeros(count + 1, np.int8)
+    depth[begin] = 1
+    depth[stop] -= 1
+    return np.cumsum(depth, out=depth)[:-1].view(np.bool_)
+
+
+def _paths(ways: _Ways) -> pl.DataFrame:
+    nodes = pl.Series(ways.node).cat.to(pl.Categorical)
+    begin, stop = pl.Series(ways.begin), pl.Series(ways.stop)
     columns = [
         nodes.gather(pl.select(pl.when(begin + place < stop).then(begin + place)).to_series())
         .cast(pl.String)
         .alias(str(place))
-        for place in range(min(longest, int(ways.select((pl.col("stop") - pl.col("begin")).max()).item())))
+        for place in range(int((ways.stop - ways.begin).max(initial=1)))
     ]
     path = pl.select(pl.concat_str(columns, separator=" > ", ignore_nulls=True)).to_series()
-    return ways.with_columns(path=path).select(list(PATHS))
+    return ways.of_way.with_columns(path=path).select(list(PATHS))

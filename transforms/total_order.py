@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 Numbers = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.uint32]
 REST = ("seq", "event_id", "source", "event_no")
 _BITS = 63  # of a whole number that is not negative
 _BLOCK = 1_000_000  # rows looked at together
@@ -29,22 +30,20 @@ def in_order(events: pl.DataFrame, unit: str, rest: Callable[[pl.Series], pl.Dat
     events = events.rechunk()
     units, at = (events[name].to_numpy() for name in (unit, "at"))
     if not _is_sorted(units, at):
-        events = events[_series(_rows(units, at))]
+        rows, units = _rows(units, at)
+        others = events.select(pl.exclude(unit))[pl.Series(rows)]
+        events = others.with_columns(pl.Series(unit, units)).select(events.columns)
     if rest is not None:
         units, at = (events[name].to_numpy() for name in (unit, "at"))
         tie = (units[1:] == units[:-1]) & (at[1:] == at[:-1])
         if tie.any():
-            rows = np.arange(len(tie) + 1)
+            order = np.arange(len(tie) + 1)
             place = np.flatnonzero(np.append(tie, False) | np.append(False, tie))
-            tied = events.select("event_no", unit, "at")[_series(place)].with_columns(row=place)
+            tied = events.select("event_no", unit, "at")[pl.Series(place)].with_columns(row=place)
             told = tied.join(rest(tied["event_no"].unique()), on="event_no", how="left")
-            rows[place] = told.sort(unit, "at", *REST, nulls_last=True)["row"].to_numpy()
-            events = events[_series(rows)]
+            order[place] = told.sort(unit, "at", *REST, nulls_last=True)["row"].to_numpy()
+            events = events[pl.Series(order)]
     return events
-
-
-def _series(rows: Numbers) -> pl.Series:
-    return pl.Series(rows.astype(np.uint32))
 
 
 def _is_sorted(units: Numbers, at: Numbers) -> bool:
@@ -69,27 +68,35 @@ def _blocks(count: int) -> list[tuple[int, int]]:
     return [(max(begin - 1, 0), end) for begin, end in pairwise(ends)]
 
 
-def _rows(units: Numbers, at: Numbers) -> Numbers:
-    """The numbers of the rows in the order of unit and time."""
+def _rows(units: Numbers, at: Numbers) -> tuple[Rows, Numbers]:
+    """The numbers of the rows in the order of unit and time, and the units in it."""
     if _is_rising(at):
-        return _rows_by(units)
-    by_time = _rows_by(at)
-    return by_time[_rows_by(units[by_time])]
+        return _sorted(units)
+    by_time, _ = _sorted(at)
+    rows, told = _sorted(units[by_time])
+    return by_time[rows], told
 
 
-def _rows_by(values: Numbers) -> Numbers:
-    """The numbers of the rows in the order of one column; equal ones keep their order."""
+def _sorted(values: Numbers) -> tuple[Rows, Numbers]:
+    """The numbers of the rows in the order of one column, and that column sorted; equal ones keep their order."""
     bits = len(values).bit_length()
     least, most = int(values.min()), int(values.max())
     # The low bits that find no room are zero in times of whole milliseconds, and tell no two ids apart in most sets.
     shift = max(0, (most - least).bit_length() + bits - _BITS)
     if shift < _BITS - bits and most - least < 2**_BITS:
-        packed = values - least
-        packed >>= shift
-        packed <<= bits
-        packed |= np.arange(len(values))
+        packed = np.empty(len(values), np.int64)
+        # Memory that is new costs more than the sort does, so what is between is made in small pieces.
+        for begin, end in _blocks(len(values)):
+            packed[begin:end] = ((values[begin:end] - least) >> shift << bits) | np.arange(begin, end)
         packed.sort()
-        packed &= (1 << bits) - 1
-        if not shift or _is_rising(values[packed]):
-            return packed
-    return np.argsort(values, kind="stable")
+        rows = np.empty(len(values), np.uint32)
+        np.bitwise_and(packed, (1 << bits) - 1, out=rows, casting="unsafe")
+        if not shift:
+            packed >>= bits
+            packed += least
+            return rows, packed
+        told = values[rows]
+        if _is_rising(told):
+            return rows, told
+    rows = np.argsort(values, kind="stable").astype(np.uint32)
+    return rows, values[rows]

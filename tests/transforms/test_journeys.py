@@ -52,7 +52,7 @@ def visit(names: str, **more: Any) -> list[Node]:
 
 
 def edges(walked: Walked) -> list[tuple[int, str, str]]:
-    return [(row[2], row[3], row[4]) for row in walked.edges.rows()]
+    return [(row[1], row[2], row[3]) for row in walked.edges.rows()]
 
 
 START, END = Step(page="a"), Step(page="z")
@@ -222,7 +222,7 @@ def naive(nodes: list[Node], journey: Journey) -> tuple[list[Any], list[Any], in
             if found is None:
                 left_out += 1
                 continue
-            all_edges += [(unit, day, *edge) for edge in found[0]]
+            all_edges += [(day, *edge) for edge in found[0]]
             all_paths.append((unit, day, found[1], found[2]))
     return all_edges, all_paths, left_out
 
