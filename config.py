@@ -37,6 +37,13 @@ LATER = {
 # What every view of a planned event has of its own.
 VIEW_COLUMNS = frozenset("event_id source event_at date person_id session_id path is_bot violations".split())
 
+# From any moment that an event may have, this far back and forth there are dates.
+LONGEST = timedelta(days=36_500)
+LONGEST_CAP = timedelta(days=31)
+LONGEST_WAY = timedelta(days=366)
+LAST_INDEX = 3660
+YEARS = range(1900, 2200)  # in which events are taken
+
 Path_ = tuple[str | int, ...]
 
 
@@ -52,9 +59,12 @@ def _duration(value: object) -> timedelta:
         raise ValueError('must be a time such as "30m", "24h", "14d" or "1w"')
     names = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
     try:
-        return timedelta(**{names[match[2]]: int(match[1])})
+        span = timedelta(**{names[match[2]]: int(match[1])})
     except OverflowError:
-        raise ValueError("is longer than any time that can be counted") from None
+        span = timedelta.max
+    if span > LONGEST:
+        raise ValueError(f'must be at most "{LONGEST.days}d"')
+    return span
 
 
 def _duration_or_none(value: object) -> object:
@@ -101,7 +111,7 @@ def _texts(value: object) -> object:
 
 
 def _telling(value: object) -> object:
-    """Patterns of events of which each one is much: one that every event matches would stall the models."""
+    """Patterns of events of which each one is much: one that every event matches would stall or empty the models."""
     found = _texts(value)
     if isinstance(found, list | tuple) and any(isinstance(each, str) and not each.strip("* ") for each in found):
         raise ValueError('has "*", which every event matches. Name the events that matter')
@@ -118,9 +128,12 @@ def _networks(value: object) -> object:
     return found
 
 
-def _zone(value: str) -> str:
+def _zone(value: object) -> object:
     try:
-        ZoneInfo(value)
+        # Files that Python finds beside the zones, and DuckDB does not know.
+        if str(value).startswith(("posix", "right/", "localtime")):
+            raise ZoneInfoNotFoundError
+        ZoneInfo(str(value))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError('must be a zone such as "UTC" or "Europe/Amsterdam"') from None
     return value
@@ -292,12 +305,12 @@ class PageRule(Part):
 class Sessions(Part):
     gap: Duration = timedelta(minutes=30)
     cap: Duration = timedelta(hours=24)
-    ignore: Texts = ()
+    ignore: Telling = ()
     cut_at_midnight: bool = False
     cut_on_client_id: bool = False
     cut_on_campaign: bool = False
     cut_on_user_change: bool = False
-    cut_on_events: Texts = ("Session Started",)
+    cut_on_events: Telling = ("Session Started",)
     heartbeat: Duration = timedelta(seconds=10)
     min_visit: Duration = timedelta(seconds=5)
 
@@ -305,6 +318,10 @@ class Sessions(Part):
     def _bounds(self) -> Self:
         if self.gap > self.cap:
             raise ValueError('"gap" must not be longer than "cap"')
+        if self.cap > LONGEST_CAP:
+            raise ValueError(
+                f'"cap" must be at most "{LONGEST_CAP.days}d": the models read so far around each new event'
+            )
         if both := set(self.cut_on_events) & set(self.ignore):
             raise ValueError(f'"{min(both)}" is in "cut_on_events" and in "ignore": take it out of one')
         return self
@@ -376,15 +393,17 @@ class Funnel(Part):
         for each in self.exclude:
             if each.from_ >= (each.to or len(self.steps)) or (each.to or 0) > len(self.steps):
                 raise ValueError(f'"exclude" must lie between steps 1 and {len(self.steps)}, "from" before "to"')
-            for number, own in enumerate(self.steps, 1):
-                if each.from_ < number < (each.to or len(self.steps)) and own.event == each.event and not own.where:
-                    raise ValueError(
-                        f'"exclude" names "{each.event}", which is step {number} itself: nobody could pass'
-                    )
+            inner = range(each.from_ + 1, each.to or len(self.steps))
+            if inner and not each.event.strip("*"):
+                raise ValueError(f'"exclude" names "{each.event}", which every page and event meets: nobody could pass')
+            if met := next((number for number in inner if _covers(each.event, self.steps[number - 1].event)), None):
+                raise ValueError(f'"exclude" names "{each.event}", which is step {met} itself: nobody could pass')
         if self.either_within_s and self.ties == "strict":
             raise ValueError('"either_within_s" needs "ties" = "either": with "strict" times must increase')
         if self.entry_period != "all" and (self.from_ or self.to):
             raise ValueError('"from" and "to" need "entry_period" = "all"')
+        if wild := next((each for each in (self.from_, self.to) if each and each.year not in YEARS), None):
+            raise ValueError(f'"from" and "to" must lie between {YEARS[0]} and {YEARS[-1]}, not in {wild.year:04}')
         if self.from_ and self.to and self.from_ > self.to:
             raise ValueError(f'"from" {self.from_} must not lie behind "to" {self.to}')
         if self.breakdown_from == "all":
@@ -424,6 +443,8 @@ class Retention(Part):
     def _agree(self) -> Self:
         if self.warmup % timedelta(days=1):
             raise ValueError('"warmup" must be whole days')
+        if self.brackets[-1][1] > LAST_INDEX:
+            raise ValueError(f'"brackets" must end at {LAST_INDEX} or before')
         if any(after[0] <= before[1] for before, after in zip(self.brackets, self.brackets[1:], strict=False)):
             raise ValueError('"brackets" must follow each other without overlap')
         return self
@@ -440,7 +461,7 @@ class Journey(Part):
     events: Texts = ()
     clean: tuple[PageRule, ...] = ()
     include: Texts = ()
-    exclude: Texts = ()
+    exclude: Telling = ()
     max_steps: Annotated[int, Field(ge=1, le=20)] = 5
     scope: Literal["session", "person"] = "session"
     window: Duration = timedelta(days=1)
@@ -451,9 +472,24 @@ class Journey(Part):
     def _agree(self) -> Self:
         if both := set(self.include) & set(self.exclude):
             raise ValueError(f'"{min(both)}" is in "include" and in "exclude": take it out of one')
+        if self.window > LONGEST_WAY:
+            raise ValueError(
+                f'"window" must be at most "{LONGEST_WAY.days}d": the models read so far around each new event'
+            )
+        for place, step in (("start", self.start), ("end", self.end)):
+            if step and step.page and (rule := self._hides(step.page)):
+                raise ValueError(f'"{rule}" leaves out "{step.page}", which is the "{place}": no way would be found')
         if self.scope == "person" and not (self.start or self.end):
             raise ValueError('with scope "person" needs a "start" or an "end"')
         return self
+
+    def _hides(self, page: str) -> str | None:
+        """The key that leaves out every page that the glob matches, as far as can be told before paths are cleaned."""
+        if any(_meet(rule.match, page) for rule in self.clean):
+            return None
+        if any(_covers(glob, page) for glob in self.exclude):
+            return "exclude"
+        return "include" if self.include and not any(_meet(glob, page) for glob in self.include) else None
 
 
 class Attribution(Part):
@@ -650,6 +686,21 @@ def duration(text: str, name: str) -> timedelta:
         return _duration(text)
     except ValueError as error:
         raise ConfigError(f'{name} is "{text}" but {error}.') from None
+
+
+def _covers(glob: str, other: str | None) -> bool:
+    """Whether the glob matches all that `other`, a text or a glob, does."""
+    return other is not None and re.fullmatch(".*".join(map(re.escape, glob.split("*"))), other, re.DOTALL) is not None
+
+
+def _meet(glob: str, other: str) -> bool:
+    """Whether a text that both globs match is likely: no if what stands before or behind their * differs."""
+    ends = [(each.partition("*")[0], each.rpartition("*")[2]) for each in (glob, other)]
+    (head, tail), (other_head, other_tail) = ends
+    if "*" not in glob or "*" not in other:
+        return _covers(glob, other) or _covers(other, glob)
+    is_head = head.startswith(other_head) or other_head.startswith(head)
+    return is_head and (tail.endswith(other_tail) or other_tail.endswith(tail))
 
 
 def _repeated(names: Iterable[str]) -> str | None:

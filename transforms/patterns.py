@@ -1,4 +1,4 @@
-"""meta.definitions: which patterns of the definitions match nothing, or everything."""
+"""meta.definitions: which patterns of the definitions match nothing, or everything, or lead nowhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from transforms.definitions import Definitions, Step
+from transforms.definitions import Definitions, Funnel, Retention, Step
 from transforms.steps import like
 from warehouse import Warehouse
 
@@ -36,9 +36,11 @@ def _patterns(definitions: Definitions) -> Iterator[Pattern]:
             yield _of(step, "funnel", funnel.name, f"step {number}")
         for exclude in funnel.exclude:
             yield "funnel", funnel.name, "exclude", exclude.event, False
+        yield from _breakdown("funnel", funnel)
     for retention in definitions.retentions:
         yield _of(retention.start, "retention", retention.name, "start")
         yield _of(retention.returns, "retention", retention.name, "returns")
+        yield from _breakdown("retention", retention)
     for pattern in definitions.lifecycle.active_events:
         yield "lifecycle", "", "active_events", pattern, False
     for journey in definitions.journeys:
@@ -51,6 +53,11 @@ def _patterns(definitions: Definitions) -> Iterator[Pattern]:
         yield "attribution", "", "touches", pattern, False
     for event in definitions.events:
         yield "event", event.name, "name", event.name, False
+
+
+def _breakdown(section: str, definition: Funnel | Retention) -> Iterator[Pattern]:
+    if definition.breakdown:
+        yield section, definition.name, "breakdown", definition.breakdown, False
 
 
 def _of(step: Step, section: str, name: str, place: str) -> Pattern:

@@ -1,5 +1,5 @@
--- grain: one row per pattern of an event or a page in footfall.toml
--- inputs: core.events; temp table patterns
+-- grain: one row per pattern of an event or a page in footfall.toml, and per property that breaks a definition down
+-- inputs: core.events, marts.funnel_*, marts.retention_cells, marts.journey_paths; temp table patterns
 -- surprising row: a pattern that nothing matches: a wrong name, or an event that nobody has sent yet
 -- reach: nothing else
 create table if not exists meta.definitions (
@@ -7,8 +7,8 @@ create table if not exists meta.definitions (
     name varchar not null, -- name of the definition; empty where the section has none
     place varchar not null, -- step 1, start, exclude, key_events, ...
     pattern varchar not null, -- the pattern, * stands for anything
-    matched_n bigint not null, -- events of people, or of a page's path their page views, that match it
-    problem varchar -- no event matches, or every event matches; null: none
+    matched_n bigint not null, -- events of people, or of a page's path their page views, that match it; entries with it
+    problem varchar -- no event matches, every event matches, nobody reaches it, …; null: none
 );
 
 with names as (
@@ -36,19 +36,70 @@ matched as (
         coalesce(sum(n.event_n), 0) as matched_n
     from patterns as p
     left join names as n on p.is_path = n.is_path and n.told like p.like_pattern escape '\'
+    where p.place <> 'breakdown'
     group by all
+),
+
+-- what the models made of a pattern: a value that no event carries, or a way that cannot be gone, shows here only
+reached as (
+    select funnel, step_no, sum(reached_n_to_date) as reached_n
+    from marts.funnel_steps
+    group by funnel, step_no
+),
+
+outcomes as (
+    select 'funnel' as section, funnel as name, 'step ' || step_no as place, 'nobody reaches it' as problem
+    from reached
+    qualify reached_n = 0 and coalesce(lag(reached_n) over (partition by funnel order by step_no), 1) > 0
+    union all
+    select 'retention' as section, retention as name, 'start' as place, 'nobody enters' as problem
+    from marts.retention_cells
+    group by retention
+    having sum(cohort_n) = 0
+    union all
+    select 'retention' as section, retention as name, 'returns' as place, 'nobody returns' as problem
+    from marts.retention_cells
+    where cohort_n > 0 and period_no > 0
+    group by retention
+    having sum(retained_n) = 0
+    union all
+    select section, name, place, 'no way has it' as problem
+    from patterns
+    where section = 'journey' and place in ('start', 'end') and name not in (select journey from marts.journey_paths)
+),
+
+broken_down as (
+    select 'funnel' as section, funnel as name, count(*) filter (where breakdown_value <> '(none)') as value_n
+    from marts.funnel_attempts
+    group by funnel
+    union all
+    select 'retention' as section, retention as name, sum(cohort_n) filter (where breakdown_value <> '(none)') as value_n
+    from marts.retention_cells
+    where period_no = 0
+    group by retention
+    having sum(cohort_n) > 0
+),
+
+found as (
+    select
+        m.section, m.name, m.place, m.pattern, m.matched_n, m.rank,
+        case
+            when m.name_n = 0 then 'no event matches'
+            when o.problem is not null then o.problem
+            when m.name_n = s.name_n and m.name_n > 1 then 'every event matches'
+        end as problem
+    from matched as m
+    left join sums as s on m.is_path = s.is_path
+    left join outcomes as o on m.section = o.section and m.name = o.name and m.place = o.place
+    union all
+    select
+        p.section, p.name, p.place, p.pattern, coalesce(b.value_n, 0) as matched_n, p.rank,
+        case when b.value_n = 0 then 'no entry has a value' end as problem
+    from patterns as p
+    left join broken_down as b on p.section = b.section and p.name = b.name
+    where p.place = 'breakdown'
 )
 
-select
-    m.section,
-    m.name,
-    m.place,
-    m.pattern,
-    m.matched_n,
-    case
-        when m.name_n = 0 then 'no event matches'
-        when m.name_n = s.name_n and m.name_n > 1 then 'every event matches'
-    end as problem
-from matched as m
-left join sums as s on m.is_path = s.is_path
-order by m.rank
+select section, name, place, pattern, matched_n, problem
+from found
+order by rank

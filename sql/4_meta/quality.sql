@@ -71,6 +71,14 @@ checks as (
     select 15, 'events that break the plan', (select count(distinct event_no) from core.violations), 0
     union all
     select 16, 'patterns that no event matches', (select count(*) from meta.definitions where problem = 'no event matches'), 0
+    union all
+    select
+        17, 'definitions that nothing comes of',
+        (select count(*) from meta.definitions where problem not in ('no event matches', 'every event matches')), 0
+    union all
+    select
+        18, 'patterns that every event matches',
+        (select count(*) from meta.definitions where problem = 'every event matches'), null
 )
 
 select

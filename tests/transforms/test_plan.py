@@ -13,7 +13,7 @@ import pytest
 
 import config
 from tests.transforms.visits import NOON, built, said
-from transforms.definitions import Definitions, Funnel, Step
+from transforms.definitions import Definitions, Funnel, Journey, Retention, Site, Step
 from transforms.publish import publish
 from warehouse import open_warehouse
 
@@ -134,6 +134,44 @@ def test_a_pattern_that_matches_nothing_or_everything_is_told(tmp_path: Path) ->
     ]
     check = "select value, is_ok from meta.quality where check_name = 'patterns that no event matches'"
     assert warehouse.execute(check) == [(2, False)]
+    warehouse.close()
+
+
+def test_a_definition_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    viewed, page = Step("Product Viewed"), Step(page="/*")
+    definitions = Definitions(
+        site=Site(key_events=()),
+        funnels=(
+            Funnel("value", (viewed, Step("Product Viewed", where={"colour": "green"}), viewed), breakdown="plann"),
+            Funnel("split", (viewed, viewed), breakdown="price"),
+        ),
+        retentions=(Retention("r", Step(page="/*", where={"path": "/b"}), viewed, period="day", breakdown="plann"),),
+        journeys=(
+            Journey("no station", start=viewed),
+            Journey("station", start=viewed, events=("Product *",)),
+            Journey("hidden", end=page, exclude=("/*",)),
+        ),
+    )
+    warehouse = open_warehouse(tmp_path / "warehouse.duckdb")
+    price = {"price": 1}
+    built(
+        said("page", 0),
+        said("Product Viewed", 1, price),
+        said("Product Viewed", 2, price),
+        definitions=definitions,
+        into=warehouse,
+    )
+    publish(warehouse, tmp_path, definitions, events_days=30, version="1", now=NOON + timedelta(days=3))
+    found = warehouse.execute("select name, place, problem from meta.definitions where problem is not null")
+    assert found == [
+        ("value", "step 2", "nobody reaches it"),
+        ("value", "breakdown", "no entry has a value"),
+        ("r", "start", "nobody enters"),
+        ("no station", "start", "no way has it"),
+        ("hidden", "end", "no way has it"),
+    ]
+    check = "select value, is_ok from meta.quality where check_name = 'definitions that nothing comes of'"
+    assert warehouse.execute(check) == [(5, False)]
     warehouse.close()
 
 
