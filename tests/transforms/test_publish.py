@@ -220,8 +220,9 @@ def test_every_table_and_column_says_what_it_means(warehouse: Warehouse, home: P
     )
     assert missing == []
     assert read(home, "select horizon, timezone, version from meta.build_info") == [(NOW, "Europe/Amsterdam", "1")]
-    # The history breaks its plan and has no event for some patterns; nothing else is wrong with it.
+    # The history breaks its plan, has no event for some patterns, and nobody in it goes all of some ways.
     assert read(home, "select check_name from meta.quality where not is_ok order by all") == [
+        ("definitions that nothing comes of",),
         ("events that break the plan",),
         ("patterns that no event matches",),
     ]
