@@ -373,6 +373,11 @@ def complaint(error: Exception) -> str:
     lines = str(error).splitlines() or [""]
     if type(error).__name__ == "OutOfMemoryException":
         return f"There is too little memory: {lines[0]}. Free some, or raise memory_limit under [warehouse]."
+    if isinstance(error, MemoryError) or "can't start new thread" in lines[0]:
+        return (
+            "There is too little memory for this process. Free some, or raise what limits it (ulimit -v, a container's "
+            "limit); a smaller memory_limit under [warehouse] and batch_events under [land] need less."
+        )
     if type(error).__module__.endswith("duckdb") and type(error).__name__ == "IOException":
         return f"DuckDB cannot read or write its file: {lines[0]}. Free space on its disk, then run this again."
     return (

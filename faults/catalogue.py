@@ -69,6 +69,7 @@ FAULTS = {
         Fault(landing.wal_deleted),
         Fault(landing.warehouse_stepped_back),
         Fault(landing.segments_released_before_checkpoint),
+        Fault(landing.short_of_memory),
         Fault(landing.overtaken_lander),
         Fault(landing.second_lander),
         Fault(landing.opened_by_hand),

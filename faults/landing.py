@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -168,6 +170,33 @@ OVERTAKEN = """
     except LandingRefused:
         print("refused")
 """
+
+
+def short_of_memory(stage: Stage) -> Result:
+    """A19: memory_limit is a few MB: landing goes on, or says what to set; then the process gets no more, and dies.
+
+    A batch for which DuckDB has no memory lands in halves; only a limit that no chunk fits into ends the landing. What
+    the operating system refuses ends a library where it stands, mostly without a word: that is a kill like others.
+    """
+    ledger = stage.write_log(2, 60, 100)
+    limit = stage.rng.choice((6, 8, 12, 13, 16))  # no chunk fits into 6 MB; into 16 fit all that were cut for it
+    limits = {"FOOTFALL_WAREHOUSE__MEMORY_LIMIT": f"{limit}MB", "FOOTFALL_WAREHOUSE__THREADS": "1"}
+    code, said = stage.start("land", **limits).wait(60), stage.said("land")
+    is_told = code == 1 and "too little memory" in said and "raise memory_limit" in said and said.count("\n") == 1
+    stage.check(code == 0 or (limit == 6 and is_told), f"with {limit} MB landing ended with {code}: {said}")
+    stage.broken += agree(stage.warehouse)
+    ledger.add(stage.write_log(1, 60, 100, first=len(ledger.sent)))
+    lander = stage.start("land")
+    time.sleep(stage.rng.uniform(0, 0.2))
+    with suppress(ProcessLookupError, FileNotFoundError):
+        held = int(Path(f"/proc/{lander.pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        most = held + (stage.rng.randint(0, 64) << 20)
+        resource.prlimit(lander.pid, resource.RLIMIT_AS, (most, most))
+    lander.wait(60)
+    stage.broken += agree(stage.warehouse)
+    began = time.monotonic()
+    stage.run("land")
+    return stage.result(ledger, time.monotonic() - began, 2)
 
 
 def overtaken_lander(stage: Stage) -> Result:

@@ -44,6 +44,11 @@ MUTATIONS = {
         "answers_before_sync",
         (("ingest/receive.py", "await self._commit.store(", "self._commit.store("),),
     ),
+    "halves": Mutation(
+        "a batch for which the memory is too small lands in halves",
+        "short_of_memory",
+        (("ingest/land.py", "            if halves is None:", "            if True:"),),
+    ),
     "compare_and_set": Mutation(
         "compare-and-set on positions",
         "overtaken_lander",

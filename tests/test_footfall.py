@@ -484,6 +484,19 @@ def test_an_error_of_ours_is_one_line_to_report(type_: Type, home: Path, monkeyp
         type_("land", "--home", home)
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
+def test_a_process_without_memory_says_what_to_do(
+    type_: Type, home: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(_: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(steps, "load_settings", fail)
+    said = type_("land", "--home", home)
+    assert (said.code, said.err.count("\n")) == (1, 1)
+    assert said.err.startswith("There is too little memory for this process. Free some, or raise what limits it")
+
+
 # --- doctor -----------------------------------------------------------------------------------------------
 
 
