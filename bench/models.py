@@ -1,6 +1,6 @@
 """Each model's time: from nothing over a month of history, then one more day on top of it.
 
-    python bench/models.py [--events 5000000] [--days 30] [--day 200000]
+    python bench/models.py [--events 5000000] [--days 30] [--day 200000] [--memory-limit 1GB]
 
 Events are made in SQL, straight into raw.*: visits of six events by persons of whom a tenth logs in.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import resource
 import sys
 import tempfile
 import time
@@ -132,12 +133,13 @@ def main() -> None:
     options.add_argument("--events", type=int, default=5_000_000)
     options.add_argument("--days", type=int, default=30)
     options.add_argument("--day", type=int, default=200_000, help="events of the day on top")
+    options.add_argument("--memory-limit", help="DuckDB's, as under [warehouse]; what Polars holds comes on top")
     asked = options.parse_args()
     persons = max(1, asked.events // 12)
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        warehouse = open_warehouse(home / "warehouse.duckdb")
+        warehouse = open_warehouse(home / "warehouse.duckdb", memory_limit=asked.memory_limit)
         make(warehouse, landing_id=1, first_day=0, days=asked.days, events=asked.events, persons=persons)
         now = START + timedelta(days=asked.days)
         first = timed(warehouse, home, now)
@@ -156,7 +158,8 @@ def main() -> None:
     console.print(table)
     console.print(
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}, "
-        f"duckdb {duckdb.__version__}, polars {pl.__version__}, {persons:,} persons, warehouse {size / 1e6:,.0f} MB"
+        f"duckdb {duckdb.__version__}, polars {pl.__version__}, {persons:,} persons, warehouse {size / 1e6:,.0f} MB, "
+        f"most memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB"
     )
 
 

@@ -56,12 +56,11 @@ EVENTS = f"""
 select {", ".join(f"e.{name}" for name in EVENT_COLUMNS.split(", "))}, {PUBLIC_PROPERTIES},
     p.engaged_ms, p.person_id, s.session_id
 from core.events as e
-inner join core.placements as p on e.event_no = p.event_no
+inner join core.placements as p on e.event_no = p.event_no and e.date = p.date
 left join core.sessions as s on p.session_no = s.session_no
 """
-# The local date of a horizon, and whether a row of a table belongs to the last days before it.
-LOCAL_DATE = "cast(timezone($timezone, timezone('UTC', horizon)) as date)"
-RECENT = f"date > (select {LOCAL_DATE} from meta.builds where build_id = $build) - $events_days - interval 1 day"
+LOCAL_DATE = "cast(timezone($timezone, timezone('UTC', horizon)) as date)"  # of a horizon
+# Of these bi.duckdb holds only the last days before the horizon.
 LAST_DAYS = frozenset({"core.events", "core.sessions"})
 # Whether no new local date has come since the build `last`, and no build since made everything anew.
 IS_SAME_DATE = f"""
@@ -147,8 +146,9 @@ def publish(
         "site_name": definitions.site.name,
         "timezone": definitions.site.timezone,
         "currency": definitions.site.currency,
-        "events_days": timedelta(days=events_days - 1),
     }
+    last_date = warehouse.value(f"select {LOCAL_DATE} from meta.builds where build_id = $build", values)
+    since = last_date - timedelta(days=events_days - 1)
     _describe(warehouse, published, definitions, values)
     is_same = bool(last) and last[0][1] == settings
     before = (
@@ -162,7 +162,7 @@ def publish(
     with ThreadPoolExecutor(1) as beside:
         reader = Warehouse(warehouse.con.cursor(), warehouse.path)
         parquet = beside.submit(_write_parquet, reader, home / "marts", published, whole=whole)
-        rows = _write_file(warehouse, bi, published, definitions.events, values, before, progress)
+        rows = _write_file(warehouse, bi, published, definitions.events, since, before, progress)
         swaps = parquet.result()
         reader.close()
     for new, place in swaps:
@@ -242,13 +242,14 @@ def _write_file(
     bi: Path,
     published: list[Table],
     planned: Sequence[PlannedEvent],
-    values: dict[str, object],
+    since: date,
     before: int | None,
     progress: Callable[[str, int, int], None],
 ) -> int:
     """Write a new bi.duckdb beside the old one and swap it in; how many rows were written.
 
-    `before` is the build that the old one holds and that the new one may go on from; None: it is made whole.
+    Of LAST_DAYS it holds the dates from `since` on. `before` is the build that the old one holds and that the new one
+    may go on from; None: it is made whole.
     """
     new = bi.with_name(f"bi.duckdb.new-{os.getpid()}")
     if before is not None:
@@ -264,7 +265,8 @@ def _write_file(
         for number, table in enumerate(published):
             progress(table.full_name, number, len(published))
             write = _make_table if before is None else _renew_table
-            rows += write(warehouse, table, values)
+            # The date is a constant, so that earlier ones are not read.
+            rows += write(warehouse, table, f"date >= date '{since}'" if table.full_name in LAST_DAYS else "true")
         if before is None:
             for event in planned:
                 _make_view(warehouse, event)
@@ -295,27 +297,24 @@ def _attach(warehouse: Warehouse, copy: Path, build_id: int) -> bool:
     return False
 
 
-def _make_table(warehouse: Warehouse, table: Table, values: dict[str, object]) -> int:
-    """Make a table of `bi` with its comments; how many rows it holds."""
-    query = _select(table)
-    if table.full_name in LAST_DAYS:
-        query = f"select * from ({query}) where {RECENT}"
-    made = warehouse.execute(f"create table bi.{table.full_name} as {query}", values)
+def _make_table(warehouse: Warehouse, table: Table, scope: str) -> int:
+    """Make a table of `bi` with its comments and the rows that `scope` selects; how many these are."""
+    query = f"select * from ({_select(table)}) where {scope}"
+    made = warehouse.execute(f"create table bi.{table.full_name} as {query}")
     _comment(warehouse, table)
     return int(made[0][0])
 
 
-def _renew_table(warehouse: Warehouse, table: Table, values: dict[str, object]) -> int:
+def _renew_table(warehouse: Warehouse, table: Table, scope: str) -> int:
     """Bring the changed dates of a table of `bi` to what they are now, or all of it if it goes by no date."""
     changed = _changed_dates(warehouse, table)
     if table.schema != "meta" and not changed:
         return 0
     column = date_column(warehouse, table.full_name)
-    scope = "true" if table.schema == "meta" or column is None else _is_among(column, changed)
-    recent = RECENT if table.full_name in LAST_DAYS else "true"
-    warehouse.execute(f"delete from bi.{table.full_name} where {scope}")
+    renewed = "true" if table.schema == "meta" or column is None else _is_among(column, changed)
+    warehouse.execute(f"delete from bi.{table.full_name} where {renewed}")
     made = warehouse.execute(
-        f"insert into bi.{table.full_name} by name select * from ({_select(table)}) where {scope} and {recent}", values
+        f"insert into bi.{table.full_name} by name select * from ({_select(table)}) where {renewed} and {scope}"
     )
     return int(made[0][0])
 
