@@ -12,7 +12,7 @@ from transforms.chains import window_us
 from transforms.definitions import Funnel, Step
 from transforms.funnels import attempts, complete_after_us
 from transforms.periods import START, first_date, instant, lay_periods
-from transforms.run import Run
+from transforms.run import Run, shard_n
 from transforms.steps import column, like, matches, property_path
 
 ATTEMPTS = "marts.funnel_attempts"
@@ -80,52 +80,64 @@ def _fill(run: Run, funnel: Funnel) -> int:
             """,
             {**values, **begin_values, "before": run.horizon_before},
         )
+    _find_attempts(run, funnel)
     rows_of = _rows_of(funnel)
-    found = attempts(_facts(run, funnel), funnel, horizon_us=_us(run), carry=("session_no",))
-    with warehouse.frames(
-        _found=found.with_columns(
-            pl.col("entered_at").cast(pl.Datetime("us")), pl.col("step_at").cast(pl.List(pl.Datetime("us")))
-        )
-    ):
-        if funnel.unit == "session":
-            owner, join = "u.person_id, u.session_id", f"left join {rows_of}sessions as u on f.unit_id = u.session_no"
-            is_same = "true"
-        else:
-            owner, join = "f.unit_id as person_id, cast(null as varchar) as session_id", ""
-            is_same = "p.person_id = f.unit_id"
-        ignored, ignored_values = _ignored(funnel)
-        rows = run.replace(
-            ATTEMPTS,
-            f"""
-            with following as (
-                select
-                    f.unit_id, f.period_start, f.entered_at,
-                    arg_min(
-                        case when e.is_page then coalesce(e.path, e.name) else e.name end,
-                        (p.event_at, coalesce(e.seq, 9223372036854775807), e.event_id, e.source, e.event_no)
-                    ) as node
-                from _found as f
-                inner join {rows_of}placements as p
-                    on f.last_session_no = p.session_no and f.step_at[f.depth] < p.event_at and {is_same}
-                inner join {rows_of}events as e on p.event_no = e.event_no
-                where f.depth < $step_n and p.is_bearing and not {ignored}
-                group by f.unit_id, f.period_start, f.entered_at
-            )
-
+    if funnel.unit == "session":
+        owner, join = "u.person_id, u.session_id", f"left join {rows_of}sessions as u on f.unit_id = u.session_no"
+        is_same = "true"
+    else:
+        owner, join = "f.unit_id as person_id, cast(null as varchar) as session_id", ""
+        is_same = "p.person_id = f.unit_id"
+    ignored, ignored_values = _ignored(funnel)
+    rows = run.replace(
+        ATTEMPTS,
+        f"""
+        with following as (
             select
-                $funnel as funnel, {owner}, f.unit_id, f.period_start, f.entered_at, f.depth, f.step_at,
-                f.breakdown_value, f.is_open, f.is_excluded, s.source, s.channel, s.device,
-                case when f.depth < $step_n then coalesce(n.node, '(exit)') end as next_node
-            from _found as f {join}
-            left join {rows_of}sessions as s on f.first_session_no = s.session_no
-            left join following as n
-                on f.unit_id = n.unit_id and f.period_start = n.period_start and f.entered_at = n.entered_at
-            """,
-            {**values, **ignored_values, "step_n": len(funnel.steps)},
-            scope="funnel = $funnel and person_id in (select key from funnel_persons)",
-            key="unit_id, period_start, entered_at",
+                f.unit_id, f.period_start, f.entered_at,
+                arg_min(
+                    case when e.is_page then coalesce(e.path, e.name) else e.name end,
+                    (p.event_at, coalesce(e.seq, 9223372036854775807), e.event_id, e.source, e.event_no)
+                ) as node
+            from found_attempts as f
+            inner join {rows_of}placements as p
+                on f.last_session_no = p.session_no and f.step_at[f.depth] < p.event_at and {is_same}
+            inner join {rows_of}events as e on p.event_no = e.event_no
+            where f.depth < $step_n and p.is_bearing and not {ignored}
+            group by f.unit_id, f.period_start, f.entered_at
         )
+
+        select
+            $funnel as funnel, {owner}, f.unit_id, f.period_start, f.entered_at, f.depth, f.step_at,
+            f.breakdown_value, f.is_open, f.is_excluded, s.source, s.channel, s.device,
+            case when f.depth < $step_n then coalesce(n.node, '(exit)') end as next_node
+        from found_attempts as f {join}
+        left join {rows_of}sessions as s on f.first_session_no = s.session_no
+        left join following as n
+            on f.unit_id = n.unit_id and f.period_start = n.period_start and f.entered_at = n.entered_at
+        """,
+        {**values, **ignored_values, "step_n": len(funnel.steps)},
+        scope="funnel = $funnel and person_id in (select key from funnel_persons)",
+        key="unit_id, period_start, entered_at",
+    )
     return rows + _fill_cells(run, funnel, values)
+
+
+def _find_attempts(run: Run, funnel: Funnel) -> None:
+    """Temp table found_attempts: what the kernel finds, with times as timestamps."""
+    event_n = run.warehouse.value(
+        f"select count(*) from {_rows_of(funnel)}placements where person_id in (select key from funnel_persons)"
+    )
+    shards = shard_n(event_n)
+    for shard in range(shards):
+        found = attempts(_facts(run, funnel, shard, shards), funnel, horizon_us=_us(run), carry=("session_no",))
+        with run.warehouse.frames(
+            _found=found.with_columns(
+                pl.col("entered_at").cast(pl.Datetime("us")), pl.col("step_at").cast(pl.List(pl.Datetime("us")))
+            )
+        ):
+            into = "insert into found_attempts" if shard else "create or replace temp table found_attempts as"
+            run.warehouse.execute(f"{into} from _found")
 
 
 def _begin_again(run: Run, values: dict[str, Any]) -> None:
@@ -151,9 +163,14 @@ def _us(run: Run) -> int:
     return int(run.warehouse.value("select epoch_us(cast($at as timestamp))", {"at": run.horizon}))
 
 
-def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
-    """The events that the kernel walks: those of the touched persons that match a step or an exclude."""
-    values: dict[str, Any] = {"horizon": run.horizon, "window": timedelta(microseconds=window_us(funnel))}
+def _facts(run: Run, funnel: Funnel, shard: int, shards: int) -> pl.DataFrame:
+    """The events that the kernel walks: those of a shard of the touched persons that match a step or an exclude."""
+    values: dict[str, Any] = {
+        "horizon": run.horizon,
+        "window": timedelta(microseconds=window_us(funnel)),
+        "shard": shard,
+        "shards": shards,
+    }
     steps, excludes = [], []
     for number, step in enumerate(funnel.steps):
         condition, bound = matches(step, f"step_{number}")
@@ -202,7 +219,7 @@ def _facts(run: Run, funnel: Funnel) -> pl.DataFrame:
         from {rows_of}placements as p
         inner join {rows_of}events as e on p.event_no = e.event_no
         left join {rows_of}sessions as s on p.session_no = s.session_no
-        where not p.is_bot and {whose} and {wanted}
+        where not p.is_bot and {unit} % $shards = $shard and {whose} and {wanted}
         order by unit_id, p.event_at, e.seq nulls last, e.event_id, e.source, e.event_no
         """,
         values,

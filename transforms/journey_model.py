@@ -9,7 +9,7 @@ import polars as pl
 
 from transforms.definitions import DAY_US, Journey
 from transforms.journeys import clean, walk
-from transforms.run import Run, as_key
+from transforms.run import Run, as_key, shard_n
 from transforms.steps import like, matches
 
 EDGES = "marts.journey_edges"
@@ -52,26 +52,33 @@ def _fill(run: Run, journey: Journey) -> int:
             """,
             {"margin": margin},
         )
-    nodes = _session_nodes(run, journey) if journey.scope == "session" else _person_nodes(run, journey)
-    if journey.clean:
-        names = nodes.select(pl.col("node").unique())
-        folded = names.with_columns(clean(names["node"], journey.clean).alias("folded"))
-        nodes = nodes.join(folded, on="node", how="left", maintain_order="left").drop("node").rename({"folded": "node"})
-    walked = walk(nodes, journey)
+    _walk(run, journey)
     scope = "journey = $journey" + ("" if run.whole else " and date in (select date from walked_dates)")
     values = {"journey": journey.name}
-    rows = 0
-    with warehouse.frames(_edges=walked.edges, _paths=walked.paths):
-        for frame in ("edges", "paths"):
-            warehouse.execute(
-                f"create or replace temp table walked_{frame} as "
-                f"select * from _{frame} where date in (select date from walked_dates)"
-            )
-    rows += run.replace(
+    return run.replace(
         EDGES, warehouse.query(EDGES), values, scope=scope, key="journey, date, step_no, from_node, to_node"
-    )
-    rows += run.replace(PATHS, warehouse.query(PATHS), values, scope=scope, key="journey, date, path")
-    return rows
+    ) + run.replace(PATHS, warehouse.query(PATHS), values, scope=scope, key="journey, date, path")
+
+
+def _walk(run: Run, journey: Journey) -> None:
+    """Temp tables walked_edges and walked_paths: what the kernel tells of the walked dates."""
+    dates = "walked_dates" if journey.scope == "session" else "read_dates"
+    event_n = run.warehouse.value(f"select count(*) from core.placements where date in (select date from {dates})")
+    shards = shard_n(event_n)
+    for shard in range(shards):
+        read = _session_nodes if journey.scope == "session" else _person_nodes
+        nodes = read(run, journey, shard, shards)
+        if journey.clean:
+            names = nodes.select(pl.col("node").unique())
+            folded = names.with_columns(clean(names["node"], journey.clean).alias("folded"))
+            nodes = (
+                nodes.join(folded, on="node", how="left", maintain_order="left").drop("node").rename({"folded": "node"})
+            )
+        walked = walk(nodes, journey)
+        for name, frame in (("walked_edges", walked.edges), ("walked_paths", walked.paths)):
+            into = f"insert into {name}" if shard else f"create or replace temp table {name} as"
+            with run.warehouse.frames(_walked=frame):
+                run.warehouse.execute(f"{into} select * from _walked where date in (select date from walked_dates)")
 
 
 def _conditions(journey: Journey) -> tuple[dict[str, str], dict[str, Any]]:
@@ -92,14 +99,14 @@ def _conditions(journey: Journey) -> tuple[dict[str, str], dict[str, Any]]:
     return found, values
 
 
-def _session_nodes(run: Run, journey: Journey) -> pl.DataFrame:
+def _session_nodes(run: Run, journey: Journey, shard: int, shards: int) -> pl.DataFrame:
     condition, values = _conditions(journey)
     return run.warehouse.frame(
         f"""
         with visits as (
             select session_no, date, is_open, channel, device, browser, os, entry_path, traffic_source, traffic_medium
             from core.sessions
-            where date in (select date from walked_dates) and not is_bot
+            where date in (select date from walked_dates) and not is_bot and session_no % $shards = $shard
         ),
 
         held as (
@@ -132,11 +139,11 @@ def _session_nodes(run: Run, journey: Journey) -> pl.DataFrame:
         where {condition["node"]}
         order by unit_id, h.event_at, e.seq nulls last, e.event_id, e.source, e.event_no
         """,
-        values,
+        {**values, "shard": shard, "shards": shards},
     )
 
 
-def _person_nodes(run: Run, journey: Journey) -> pl.DataFrame:
+def _person_nodes(run: Run, journey: Journey, shard: int, shards: int) -> pl.DataFrame:
     condition, values = _conditions(journey)
     return run.warehouse.frame(
         f"""
@@ -155,7 +162,7 @@ def _person_nodes(run: Run, journey: Journey) -> pl.DataFrame:
             inner join core.events as e on p.event_no = e.event_no
             left join core.sessions as s on p.session_no = s.session_no
             where
-                p.date in (select date from read_dates) and p.person_id is not null and not p.is_bot
+                p.date in (select date from read_dates) and p.person_id % $shards = $shard and not p.is_bot
                 and ({condition["node"]} or p.is_key)
         )
 
@@ -166,5 +173,11 @@ def _person_nodes(run: Run, journey: Journey) -> pl.DataFrame:
         where is_node
         order by unit_id, event_at, seq nulls last, event_id, source, event_no
         """,
-        {**values, "window": timedelta(microseconds=journey.window_us), "horizon": run.horizon},
+        {
+            **values,
+            "window": timedelta(microseconds=journey.window_us),
+            "horizon": run.horizon,
+            "shard": shard,
+            "shards": shards,
+        },
     )

@@ -9,12 +9,11 @@ import polars as pl
 
 from transforms import bots, channels, identity, reach, sessions
 from transforms.definitions import DAY_US
-from transforms.run import Run, as_key
+from transforms.run import Run, as_key, shard_n
 from transforms.steps import like
 from transforms.total_order import in_order
 from warehouse import Warehouse
 
-SHARD_EVENTS = 4_000_000  # events held in memory at once
 # How strongly a rule ties a device and a person, 1 most.
 RANK = "case {} when 'own' then 1 when 'next' then 2 when 'previous' then 3 else 4 end"
 
@@ -29,7 +28,7 @@ def place(run: Run) -> int:
         for table in ("core.placements", "core.sessions", "core.identities"):
             run.forget(table)
     since = reach.bound(run)
-    shards = 1 + _event_n(run, since) // SHARD_EVENTS
+    shards = shard_n(_event_n(run, since))
     rows = sum(_place_shard(run, since, shard, shards) for shard in range(shards))
     rows += _place_deviceless(run)
     if is_other:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from transforms.definitions import Definitions
 from warehouse import Warehouse, tables
 
+SHARD_EVENTS = 2_000_000  # held in memory at once, some 300 bytes each
 NUMBERS = frozenset({"bigint", "integer", "smallint", "double", "decimal"})
 Kind = Literal["device", "again", "person", "ripe", "date", "order"]
 
@@ -147,6 +148,11 @@ class Run:
         key = self.key if len(self.key) <= 64 else hashlib.sha256(self.key).digest()
         block = key.ljust(64, b"\0")
         return {"inner": bytes(b ^ 0x36 for b in block), "outer": bytes(b ^ 0x5C for b in block)}
+
+
+def shard_n(events: int) -> int:
+    """Into how many shards of whole units so many events are parted, so that memory does not grow with them."""
+    return 1 + events // SHARD_EVENTS
 
 
 def date_column(warehouse: Warehouse, table: str) -> str | None:

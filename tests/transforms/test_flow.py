@@ -81,13 +81,15 @@ def test_incremental_equals_full(history: list[Told], data: st.DataObject) -> No
 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(history=events())
-def test_a_full_build_changes_nothing(history: list[Told]) -> None:
+def test_a_full_build_in_shards_changes_nothing(history: list[Told]) -> None:
     grown, fresh = warehouse_in_memory(), warehouse_in_memory()
     at = START + timedelta(days=9)
     for warehouse in (grown, fresh):
         land(warehouse, history, at)
         build(warehouse, DEFINITIONS, key=KEY, now=at)
-    build(grown, DEFINITIONS, key=KEY, now=at, full=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transforms.run.SHARD_EVENTS", 20)
+        build(grown, DEFINITIONS, key=KEY, now=at, full=True)
     assert_same(grown, fresh)
 
 
