@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 
 from transforms.definitions import DAY_US, Retention
 from transforms.timeline import in_slices, lay_out
+from transforms.total_order import in_order
 
 ENTRIES: dict[str, pl.DataType | type[pl.DataType]] = {
     "person_id": pl.Int64,
@@ -59,7 +61,6 @@ def facts_query(lines: str, retention: Retention) -> str:
                 count(*) as occurrence_n, {value} as value
             from ({lines}) as lines
             group by person_id, period_no_abs
-            order by person_id, period_no_abs
         """
     value = "1.0" if retention.value == "count" else "value"
     return f"""
@@ -81,7 +82,6 @@ def facts_query(lines: str, retention: Retention) -> str:
             first(breakdown order by {order}) filter (where is_start) as breakdown
         from told
         group by person_id, period_no_abs
-        order by person_id, period_no_abs
     """
 
 
@@ -95,44 +95,52 @@ def entries(facts: pl.DataFrame, retention: Retention) -> pl.DataFrame:
     before the entry event, which itself counts if it matches; value their sum, or their number for value =
     count.
     """
-    find = _rolling if retention.clock == "rolling_24h" else _calendar
+    find = _rolling
+    if retention.clock == "calendar":
+        find = _calendar
+        facts = in_order(facts.rename({"period_no_abs": "at"}), "person_id").rename({"at": "period_no_abs"})
     found = in_slices(facts, "person_id", lambda some: find(some, retention))
     return pl.concat([pl.DataFrame(schema=ENTRIES), *found])
 
 
 def _calendar(facts: pl.DataFrame, retention: Retention) -> pl.DataFrame:
+    if facts.is_empty():
+        return pl.DataFrame(schema=ENTRIES)
     if "after_n" not in facts.columns:
         facts = facts.with_columns(after_n="occurrence_n", after_value="value")
-    facts = facts.with_columns(pl.col("value", "after_value").fill_null(0.0)).with_row_index("row")
-    members = facts.filter(pl.col("entry_at").is_not_null())
+    person, period = (facts[name].to_numpy() for name in ("person_id", "period_no_abs"))
+    row = np.flatnonzero(facts["entry_at"].is_not_null())
     if retention.entry == "first_ever":
-        members = members.filter(pl.col("person_id").is_first_distinct())
-    members = members.select(
-        "row",
+        row = row[np.append(True, person[row][1:] != person[row][:-1])[: len(row)]]
+    # A person's facts stand together, one a period: the periods after entry follow the member's own.
+    width = int(period.max() - period.min()) + last_index(retention) + 1
+    key = np.cumsum(np.append(False, person[1:] != person[:-1])) * width + (period - period.min())
+    length = 1 + np.searchsorted(key, key[row] + last_index(retention), "right") - row
+    begin = np.cumsum(length) - length
+    ahead = np.arange(length.sum()) - begin.repeat(length) - 1  # below 0: the row of the member itself
+    members = facts.select(
         "person_id",
         "entry_at",
         cohort_start="period_start",
         cohort_no="period_no_abs",
         breakdown_value=_breakdown_value(retention),
-    )
-    # A person's facts stand together, one a period, so the period k after entry is at most k rows further.
-    found = [members.select(*OWNER, period_no=pl.lit(MEMBER, pl.Int16), occurrence_n=pl.lit(0, pl.Int64), value=0.0)]
-    for ahead in range(last_index(retention) + 1):
-        row = members["row"] + ahead
-        members = members.filter(row < facts.height)
-        met = facts.select("person_id", "period_no_abs", "occurrence_n", "value", "after_n", "after_value")[
-            members["row"] + ahead
-        ].select(pl.all().name.prefix("met_"))
-        n, value = ("met_after_n", "met_after_value") if not ahead else ("met_occurrence_n", "met_value")
-        after = pl.col("met_period_no_abs") - pl.col("cohort_no")
-        found.append(
-            pl.concat([members, met], how="horizontal")
-            .filter(
-                (pl.col("met_person_id") == pl.col("person_id")) & (after <= last_index(retention)) & (pl.col(n) > 0)
-            )
-            .select(*OWNER, period_no=after.cast(pl.Int16), occurrence_n=n, value=value)
+    )[pl.Series(row.repeat(length))]
+    met = facts.select("period_no_abs", "occurrence_n", "value", "after_n", "after_value")[
+        pl.Series(row.repeat(length) + np.maximum(ahead, 0))
+    ]
+    after = pl.col("period_no_abs") - pl.col("cohort_no")
+    is_own, is_entry = pl.col("ahead") < 0, pl.col("ahead") == 0
+    return (
+        members.hstack(met)
+        .with_columns(ahead=ahead)
+        .select(
+            *OWNER,
+            period_no=pl.when(is_own).then(MEMBER).otherwise(after).cast(pl.Int16),
+            occurrence_n=pl.when(is_own).then(0).when(is_entry).then("after_n").otherwise("occurrence_n"),
+            value=pl.when(is_own).then(0.0).when(is_entry).then("after_value").otherwise("value").fill_null(0.0),
         )
-    return pl.concat(found).sort("person_id", "cohort_no", "period_no").select(list(ENTRIES))
+        .filter((pl.col("period_no") == MEMBER) | (pl.col("occurrence_n") > 0))
+    )
 
 
 def _breakdown_value(retention: Retention) -> pl.Expr:
