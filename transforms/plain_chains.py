@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from transforms.chains import earliest, gather, window_us
@@ -75,7 +76,7 @@ def plain_chains(events: pl.DataFrame, funnel: Funnel, *, in_order: bool) -> pl.
         *(keyed.select(pl.col(columns).filter((steps & (1 << step)) != 0)) for step in range(1, len(funnel.steps))),
     ]
     if not in_order:
-        of_steps = [of_step.sort("key") for of_step in of_steps]
+        of_steps = side_by_side(_by_key, of_steps)
     slices = _slices(of_steps, axis, len(ids), events.height)
     found = pl.concat(side_by_side(lambda some: _walk(some, axis, funnel.reentry), slices))
     if is_one_period:
@@ -104,6 +105,14 @@ def _axis(at: pl.Series, begin: int, end: int, window: int, unit_n: int) -> _Axi
         if unit_n * width <= _ROOM and (grain == 1 or ((at - begin) % grain == 0).all()):
             return _Axis(begin, grain, width, window // grain)
     return None
+
+
+def _by_key(of_step: pl.DataFrame) -> pl.DataFrame:
+    """The same rows in the order of their keys; where there is nothing beside the key, the quickest sort will do."""
+    key = of_step["key"]
+    if of_step.width > 1:
+        return of_step.sort("key")
+    return pl.DataFrame({"key": key if key.is_sorted() else np.sort(key.to_numpy())}).set_sorted("key")
 
 
 def _slices(of_steps: list[pl.DataFrame], axis: _Axis, unit_n: int, rows: int) -> list[list[pl.DataFrame]]:
