@@ -70,15 +70,15 @@ Answer = list[tuple[int, ...]]
 
 
 class Question(NamedTuple):
-    """The same question in both worlds. `ordered`: the key of the second layout; `forms`: ClickHouse's, by name."""
+    """The same question in both worlds. `key`: the second layout is in its order; `forms`: ClickHouse's, by name."""
 
     name: str
-    ordered: str
-    ours: Callable[[duckdb.DuckDBPyConnection, str, str], Answer]
+    key: str
+    ours: Callable[[duckdb.DuckDBPyConnection, str], Answer]
     forms: dict[str, str]
 
 
-def funnel(con: duckdb.DuckDBPyConnection, table: str, _order: str) -> Answer:
+def funnel(con: duckdb.DuckDBPyConnection, table: str) -> Answer:
     steps = tuple(Step(event=name) for name in ("view", "add", "checkout", "order"))
     asked = Funnel("bench", steps, window_us=WEEK_US, entry_period="all", reentry="optimized")
     frame = con.sql(
@@ -88,7 +88,7 @@ def funnel(con: duckdb.DuckDBPyConnection, table: str, _order: str) -> Answer:
     return found.group_by("depth").len().sort("depth").rows()
 
 
-def sessions(con: duckdb.DuckDBPyConnection, table: str, _order: str) -> Answer:
+def sessions(con: duckdb.DuckDBPyConnection, table: str) -> Answer:
     frame = con.sql(f"select person as device_id, us as at, event_no from {table}").pl()
     frame = in_order(frame, "device_id")
     placed = cut(frame.with_columns(is_bearing=pl.lit(True)), Sessions(cut_on_events=()))
@@ -98,7 +98,7 @@ def sessions(con: duckdb.DuckDBPyConnection, table: str, _order: str) -> Answer:
     return [(len(begin), int((at[end] - at[begin]).sum()))]
 
 
-def edges(con: duckdb.DuckDBPyConnection, table: str, _order: str) -> Answer:
+def edges(con: duckdb.DuckDBPyConnection, table: str) -> Answer:
     frame = in_order(con.sql(f"select visit as unit_id, us as at, page as node from {table}").pl(), "unit_id")
     frame = frame.with_columns(
         date=pl.lit(START),
@@ -127,7 +127,7 @@ def _sums(step: Numbers, here: Numbers, there: Numbers, weight: Numbers) -> Answ
     return [(len(weight), *(int(one) for one in sums))]
 
 
-def retention(con: duckdb.DuckDBPyConnection, table: str, _order: str) -> Answer:
+def retention(con: duckdb.DuckDBPyConnection, table: str) -> Answer:
     visitors = Retention("bench", Step(page="*"), Step(page="*"), intervals=3)
     lines = (
         f"select person as person_id, us as at, us // {WEEK_US} as period_no_abs, date '2026-01-05' as period_start, "
@@ -149,7 +149,7 @@ OVER = "over (partition by visit order by ms rows between unbounded preceding an
 QUESTIONS = (
     Question(
         "funnel",
-        "person, us",
+        "person",
         funnel,
         {
             "windowFunnel": f"select level, count() from (select person, windowFunnel({WEEK_US // 1000})(ms, kind = 0, "
@@ -159,7 +159,7 @@ QUESTIONS = (
     ),
     Question(
         "sessions",
-        "person, us",
+        "person",
         sessions,
         {
             "lag": "select countIf(is_first), sum(if(is_first, 0, gap)) * 1000 from (select ms - before as gap, "
@@ -172,7 +172,7 @@ QUESTIONS = (
     ),
     Question(
         "journey edges",
-        "visit, us",
+        "visit",
         edges,
         {
             "lead": EDGES.format(
@@ -190,7 +190,7 @@ QUESTIONS = (
     ),
     Question(
         "retention",
-        "person, us",
+        "person",
         retention,
         {
             "a set of weeks": "select cohort, k, count() from (select person, groupUniqArray(week) as weeks, "
@@ -253,9 +253,8 @@ def main() -> None:
         for question in QUESTIONS:
             if asked.only not in (None, question.name):
                 continue
-            by = question.ordered.split(",")[0]
-            for layout, order in (("by_time", f"order by {question.ordered}"), (f"by_{by}", "")):
-                console.print(measure(question, layout, order, con, session, asked.runs))
+            for layout in ("by_time", f"by_{question.key}"):
+                console.print(measure(question, layout, con, session, asked.runs))
         con.close()
     console.print(
         f"The same answers in all. {asked.threads} threads of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
@@ -268,7 +267,6 @@ def main() -> None:
 def measure(
     question: Question,
     layout: str,
-    order: str,
     con: duckdb.DuckDBPyConnection,
     session: clickhouse.Session,
     runs: int,
@@ -279,7 +277,7 @@ def measure(
         told = str(session.query(form.replace("{table}", layout).replace("{week}", str(WEEK_US // 1000)), "CSV"))
         return [tuple(int(one) for one in line.split(",")) for line in told.strip().splitlines()]
 
-    contestants: dict[str, Callable[[], Answer]] = {"footfall": lambda: question.ours(con, layout, order)}
+    contestants: dict[str, Callable[[], Answer]] = {"footfall": lambda: question.ours(con, layout)}
     for name, form in question.forms.items():
         contestants[f"ClickHouse, {name}"] = lambda form=form: clickhouse_answer(form)  # type: ignore[misc]
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}

@@ -103,8 +103,8 @@ def main() -> None:
         ("funnel: step windows", FUNNEL, lambda frame: attempts(frame, after, horizon_us=horizon_us)),
         ("funnel: optimized", FUNNEL, lambda frame: attempts(frame, best, horizon_us=horizon_us)),
         ("funnel: totals", FUNNEL, lambda frame: attempts(frame, total, horizon_us=horizon_us)),
-        ("journey: default", NODES, lambda frame: walk(frame, journey).edges),
-        ("journey: start to end", NODES, lambda frame: walk(frame, way).edges),
+        ("journey edges: default", NODES, lambda frame: walk(frame, journey).edges),
+        ("journey edges: start to end", NODES, lambda frame: walk(frame, way).edges),
         ("retention: first ever, weeks", facts, lambda frame: entries(frame, weeks)),
         ("retention: recurring, weeks", facts, lambda frame: entries(frame, again)),
     ]
