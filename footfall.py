@@ -878,6 +878,7 @@ def _checks(home: Path) -> list[tuple[str, Callable[[], str]]]:
         ("crc32c", _check_crc32c),
         ("home", lambda: _check_home(home)),
         ("footfall.toml", lambda: _check_settings(home)),
+        ("zone", lambda: _check_zone(home)),
         ("secret.key", lambda: _check_key(home)),
         ("disk", lambda: _check_disk(home)),
         ("log", lambda: _check_log(home)),
@@ -953,6 +954,32 @@ def _check_settings(home: Path) -> str:
     if secret and path.stat().st_mode & 0o077:
         raise Failure(f"It holds a {secret} and others may read it. Run: chmod 600 {path}")
     return f"sources {', '.join(source.name for source in settings.sources)}; zone {settings.site.timezone}"
+
+
+def _check_zone(home: Path) -> str:
+    """Dates are DuckDB's, by the rules of zones that it was built with; those of the system may be newer."""
+    from datetime import UTC
+    from zoneinfo import ZoneInfo
+
+    import duckdb
+
+    name = steps.load_settings(home).site.timezone
+    query = """
+        select moment, timezone($zone, timezone('UTC', moment))
+        from (select unnest(generate_series($first, $last, interval 6 hour)) as moment)
+    """
+    now = steps.now().replace(tzinfo=None)
+    values = {"zone": name, "first": now - timedelta(days=400), "last": now + timedelta(days=400)}
+    with duckdb.connect() as con:
+        rows = con.execute(query, values).fetchall()
+    zone = ZoneInfo(name)
+    for at, local in rows:
+        if at.replace(tzinfo=UTC).astimezone(zone).replace(tzinfo=None) != local:
+            raise Failure(
+                f"DuckDB {duckdb.__version__} does not know the newest rules of {name}: from {at:%Y-%m-%d} events near "
+                "midnight stand on another date. Update footfall once a DuckDB with those rules is out."
+            )
+    return f"{name}, by the same rules in DuckDB and the system"
 
 
 def _check_key(home: Path) -> str:

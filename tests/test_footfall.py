@@ -16,10 +16,12 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zoneinfo
 from collections.abc import Callable, Iterator
 from contextlib import closing, redirect_stdout, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import IO
 from unittest.mock import ANY
@@ -519,6 +521,25 @@ def test_doctor_says_what_to_do_about_each_fault(type_: Type, home: Path, tmp_pa
     assert {"footfall.toml", "secret.key", "published"} <= failed
     assert f"chmod 600 {home}/secret.key" in said.out
     assert type_("doctor", "--home", tmp_path / "nowhere").code == 1
+
+
+def test_doctor_notices_a_zone_whose_rules_duckdb_does_not_know(type_: Type, home: Path, tmp_path: Path) -> None:
+    # As after an update of the system's zones alone: there the clock of Tokyo goes as that of Rome.
+    rome = files("tzdata") / "zoneinfo" / "Europe" / "Rome"
+    (tmp_path / "Asia").mkdir()
+    (tmp_path / "Asia" / "Tokyo").write_bytes(rome.read_bytes())
+    settings = home / "footfall.toml"
+    settings.write_text('[site]\ntimezone = "Asia/Tokyo"\n[[source]]\nname = "web"\n')
+    assert re.search("ok +zone: Asia/Tokyo, by the same rules", type_("doctor", "--home", home).out)
+    zoneinfo.reset_tzpath([tmp_path])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        said = type_("doctor", "--home", home)
+    finally:
+        zoneinfo.reset_tzpath()
+        zoneinfo.ZoneInfo.clear_cache()
+    assert said.code == 1
+    assert re.search("FAIL zone: DuckDB .* does not know the newest rules of Asia/Tokyo: from", said.out)
 
 
 def test_doctor_wants_a_secret_kept_from_others(type_: Type, home: Path) -> None:
