@@ -6,7 +6,9 @@ Plain search with memory, one anchor at a time: chains.find_chains sends only su
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import polars as pl
 
@@ -102,15 +104,6 @@ class _Search:
         self.dead.add(state)
         return None
 
-    def fits(self, chain: list[int], row: int) -> bool:
-        step = len(chain)
-        return (
-            row not in chain
-            and bool(self.steps[row] >> step & 1)
-            and self.keys[row] <= self.limit
-            and self.keys[row] - self.keys[chain[-1]] <= self.windows[step - 1]
-        )
-
     def state(self, chain: list[int]) -> tuple[object, ...]:
         """What the rest of the search depends on: the time reached, and the used events that a later step could want.
 
@@ -142,6 +135,11 @@ class _Ordered(_Search):
 class _Strict(_Search):
     """Events of one instant may stand in any order: all of an instant in the middle must be in the chain."""
 
+    @cached_property
+    def kinds(self) -> dict[int, dict[int, list[int]]]:
+        """By an instant's first row: its rows by the steps that they match."""
+        return {}
+
     def instant(self, row: int) -> range:
         return range(bisect_left(self.keys, self.keys[row]), bisect_right(self.keys, self.keys[row]))
 
@@ -151,12 +149,29 @@ class _Strict(_Search):
 
     def candidates(self, chain: list[int]) -> Iterable[int]:
         here = self.instant(chain[-1])
-        rows = [row for row in here if self.fits(chain, row)]
+        rows = self.unused(here, chain)
         # Before the anchor stands what is left of its own instant.
-        is_whole = self.keys[chain[0]] == self.keys[chain[-1]] or all(row in chain for row in here)
-        if is_whole and here[-1] + 1 < len(self.keys):
-            rows += [row for row in self.instant(here[-1] + 1) if self.fits(chain, row)]
+        is_first = self.keys[chain[0]] == self.keys[chain[-1]]
+        if (is_first or sum(row in here for row in chain) == len(here)) and here.stop < len(self.keys):
+            rows += self.unused(self.instant(here.stop), chain)
         return rows
+
+    def unused(self, instant: range, chain: list[int]) -> list[int]:
+        """Of an instant's events that may be the next step, of each kind the first that is not in the chain.
+
+        Events of one kind match the same steps, so all of them are the same to the chain.
+        """
+        key, step = self.keys[instant.start], len(chain)
+        if key > self.limit or key - self.keys[chain[-1]] > self.windows[step - 1]:
+            return []
+        kinds = self.kinds.get(instant.start)
+        if kinds is None:
+            kinds = self.kinds[instant.start] = defaultdict(list)
+            for row in instant:
+                kinds[self.steps[row]].append(row)
+        wanted = [rows for steps, rows in kinds.items() if steps >> step & 1]
+        firsts = (next((row for row in rows if row not in chain), None) for rows in wanted)
+        return sorted(row for row in firsts if row is not None)
 
 
 class _Any(_Search):
