@@ -395,6 +395,8 @@ def test_hundreds_of_ties_and_repeated_steps_are_walked_at_once() -> None:
     assert depth([("a", 0)] * 1000, steps="aaaaab", window_us=10)[0] == 5
     assert depth(pairs, steps="aaaaab", window_us=None, step_window_us=(3,))[0] == 5
     assert depth(pairs, steps="aaab", order="strict", window_us=1000)[0] == 3
+    crowd = [("ab"[place % 2], 0) for place in range(20_000)]
+    assert depth([*crowd, ("c", 5)], order="strict", window_us=10) == (3, [0, 0, 5])
 
 
 def test_strict_order_allows_nothing_between_and_no_repeat() -> None:
