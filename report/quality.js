@@ -1,7 +1,7 @@
 // How fresh and how sound the numbers are, what is left out, and what changed since.
 function quality(section) {
   section.replaceChildren(heading("quality", "Freshness and quality"));
-  const { checks, restatements, restatement_groups, restatement_n, dictionary, bots, missing } = data.quality;
+  const { checks, definitions, restatements, restatement_groups, restatement_n, dictionary, bots, missing } = data.quality;
   const build = data.build;
   const failed = checks.filter((check) => check.is_ok === false).length;
   const fact = (name, value, title) => el("div", {}, el("dt", {}, name), el("dd", { title }, value));
@@ -86,6 +86,19 @@ function quality(section) {
             { className: "dense" },
           )
         : empty(missing.checks ?? "No check has run yet: build and publish, and they appear here."),
+      definitions.length
+        ? table(
+            "Definitions that nothing comes of",
+            [
+              { label: "Definition", cell: (row) => outside([row.section, row.name].filter(Boolean).join(" ")) },
+              { label: "Place", text: (row) => row.place },
+              { label: "Pattern", cell: (row) => el("code", {}, outside(row.pattern)) },
+              { label: "What is wrong", text: (row) => row.problem },
+            ],
+            definitions,
+            { visible: true, className: "dense" },
+          )
+        : "",
     ),
     el(
       "div",

@@ -23,15 +23,17 @@ def build_info(published: Published) -> Row:
 
 
 def read(published: Published, period: Period | None) -> Row:
-    """Checks, the newest restatements, the share of bots, and what the columns mean."""
+    """Checks, definitions that lead nowhere, the newest restatements, the share of bots, and what the columns mean."""
     missing = {
         "checks": published.lacks("meta.quality", "check_name value expected is_ok"),
+        "definitions": published.lacks("meta.definitions", "section name place pattern problem"),
         "restatements": published.lacks("meta.restatements", "table_name key column_name was now why restated_at"),
         "dictionary": published.lacks("meta.data_dictionary", "schema_name table_name column_name description"),
     }
     found: Row = {
         "missing": missing,
         "checks": [],
+        "definitions": [],
         "restatements": [],
         "restatement_groups": [],
         "restatement_n": 0,
@@ -42,6 +44,11 @@ def read(published: Published, period: Period | None) -> Row:
         found["checks"] = published.rows(
             "select check_name, value::varchar as value, expected::varchar as expected, is_ok"
             " from meta.quality order by is_ok is not false, rowid"
+        )
+    if not missing["definitions"]:
+        found["definitions"] = published.rows(
+            "select section, name, place, pattern, problem from meta.definitions"
+            " where problem <> 'every event matches' order by rowid"
         )
     if not missing["restatements"]:
         found["restatements"] = published.rows(

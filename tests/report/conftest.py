@@ -26,7 +26,7 @@ PUBLISHED = """marts.traffic_daily marts.traffic_totals marts.funnel_steps marts
     marts.scroll_reach marts.scroll_pages marts.friction_pages marts.page_outlines marts.attribution
     marts.attribution_paths meta.build_info meta.quality
     meta.restatements meta.data_dictionary core.visitor_days
-    core.events core.sessions marts.lifecycle marts.bots_daily meta.bot_changes"""
+    core.events core.sessions marts.lifecycle marts.bots_daily meta.bot_changes meta.definitions"""
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
@@ -491,6 +491,16 @@ def write_sample(path: Path, *, days: int = 120, seed: int = 7, site: str = "Fer
         columns = "build_id built_at version definitions_hash landed_to horizon site_name timezone currency"
         put(connection, "meta.build_info", columns, [(*build, site, "Europe/Amsterdam", "EUR")])
         put(connection, "meta.quality", "check_name value expected is_ok", CHECKS)
+        put(
+            connection,
+            "meta.definitions",
+            "section name place pattern matched_n problem",
+            [
+                ("funnel", "checkout", "step 2", "Product Aded", 0, "no event matches"),
+                ("retention", "visitors", "start", "*", 99, "every event matches"),
+                ("site", "", "key_events", "Order Completed", 9, None),
+            ],
+        )
         put(
             connection,
             "meta.restatements",

@@ -117,6 +117,11 @@ def test_every_section_draws(open_page: Callable[..., Page], report: Path) -> No
     ]
 
 
+def test_definitions_that_nothing_comes_of_are_named(open_page: Callable[..., Page], report: Path) -> None:
+    rows = cells(open_page(report), "Definitions that nothing comes of")
+    assert rows == [["funnel checkout", "step 2", "Product Aded", "no event matches"]]
+
+
 def test_credits_are_the_data_and_a_month_that_runs_has_no_return(open_page: Callable[..., Page], report: Path) -> None:
     page = open_page(report)
     rows = cells(page, "Conversions by channel and rule, Nov 2026")
