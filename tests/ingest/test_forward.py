@@ -221,7 +221,7 @@ def start(home: Path, broker: Broker, topic: str) -> subprocess.Popen[str]:
 
 
 def test_a_killed_forwarder_goes_on_without_a_hole(tmp_path: Path, topic: str, broker: Broker) -> None:
-    (tmp_path / "footfall.toml").write_text('[[source]]\nname = "web"\n')
+    (tmp_path / "footfall.toml").write_text('[[source]]\nname = "web"\n\n[log]\nkeep = "3650d"\n')
     folder = tmp_path / "log"
     for number in range(4):
         write(folder, *([event(number * 5000 + n * 20 + i, i) for i in range(20)] for n in range(250)))
