@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
@@ -958,7 +958,6 @@ def _check_settings(home: Path) -> str:
 
 def _check_zone(home: Path) -> str:
     """Dates are DuckDB's, by the rules of zones that it was built with; those of the system may be newer."""
-    from datetime import UTC
     from zoneinfo import ZoneInfo
 
     import duckdb

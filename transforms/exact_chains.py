@@ -137,8 +137,11 @@ class _Strict(_Search):
 
     @cached_property
     def kinds(self) -> dict[int, dict[int, list[int]]]:
-        """By an instant's first row: its rows by the steps that they match."""
-        return {}
+        """The rows of each instant by the steps that they match."""
+        kinds: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for row, (key, steps) in enumerate(zip(self.keys, self.steps, strict=True)):
+            kinds[key][steps].append(row)
+        return kinds
 
     def instant(self, row: int) -> range:
         return range(bisect_left(self.keys, self.keys[row]), bisect_right(self.keys, self.keys[row]))
@@ -149,27 +152,22 @@ class _Strict(_Search):
 
     def candidates(self, chain: list[int]) -> Iterable[int]:
         here = self.instant(chain[-1])
-        rows = self.unused(here, chain)
+        rows = self.unused(self.keys[here.start], chain)
         # Before the anchor stands what is left of its own instant.
         is_first = self.keys[chain[0]] == self.keys[chain[-1]]
         if (is_first or sum(row in here for row in chain) == len(here)) and here.stop < len(self.keys):
-            rows += self.unused(self.instant(here.stop), chain)
+            rows += self.unused(self.keys[here.stop], chain)
         return rows
 
-    def unused(self, instant: range, chain: list[int]) -> list[int]:
-        """Of an instant's events that may be the next step, of each kind the first that is not in the chain.
+    def unused(self, key: int, chain: list[int]) -> list[int]:
+        """Of the events at `key` that may be the next step, of each kind the first that is not in the chain.
 
         Events of one kind match the same steps, so all of them are the same to the chain.
         """
-        key, step = self.keys[instant.start], len(chain)
+        step = len(chain)
         if key > self.limit or key - self.keys[chain[-1]] > self.windows[step - 1]:
             return []
-        kinds = self.kinds.get(instant.start)
-        if kinds is None:
-            kinds = self.kinds[instant.start] = defaultdict(list)
-            for row in instant:
-                kinds[self.steps[row]].append(row)
-        wanted = [rows for steps, rows in kinds.items() if steps >> step & 1]
+        wanted = [rows for steps, rows in self.kinds[key].items() if steps >> step & 1]
         firsts = (next((row for row in rows if row not in chain), None) for rows in wanted)
         return sorted(row for row in firsts if row is not None)
 

@@ -128,9 +128,9 @@ def _find_attempts(run: Run, funnel: Funnel) -> None:
     event_n = run.warehouse.value(
         f"select count(*) from {_rows_of(funnel)}placements where person_id in (select key from funnel_persons)"
     )
-    shards = shard_n(event_n)
+    shards, horizon_us = shard_n(event_n), _us(run)
     for shard in range(shards):
-        found = attempts(_facts(run, funnel, shard, shards), funnel, horizon_us=_us(run), carry=("session_no",))
+        found = attempts(_facts(run, funnel, shard, shards), funnel, horizon_us=horizon_us, carry=("session_no",))
         with run.warehouse.frames(
             _found=found.with_columns(
                 pl.col("entered_at").cast(pl.Datetime("us")), pl.col("step_at").cast(pl.List(pl.Datetime("us")))

@@ -62,18 +62,16 @@ def _fill(run: Run, journey: Journey) -> int:
 
 def _walk(run: Run, journey: Journey) -> None:
     """Temp tables walked_edges and walked_paths: what the kernel tells of the walked dates."""
-    dates = "walked_dates" if journey.scope == "session" else "read_dates"
+    dates, read = ("walked_dates", _session_nodes) if journey.scope == "session" else ("read_dates", _person_nodes)
     event_n = run.warehouse.value(f"select count(*) from core.placements where date in (select date from {dates})")
     shards = shard_n(event_n)
     for shard in range(shards):
-        read = _session_nodes if journey.scope == "session" else _person_nodes
         nodes = read(run, journey, shard, shards)
         if journey.clean:
             names = nodes.select(pl.col("node").unique())
             folded = names.with_columns(clean(names["node"], journey.clean).alias("folded"))
-            nodes = (
-                nodes.join(folded, on="node", how="left", maintain_order="left").drop("node").rename({"folded": "node"})
-            )
+            nodes = nodes.join(folded, on="node", how="left", maintain_order="left")
+            nodes = nodes.drop("node").rename({"folded": "node"})
         walked = walk(nodes, journey)
         for name, frame in (("walked_edges", walked.edges), ("walked_paths", walked.paths)):
             into = f"insert into {name}" if shard else f"create or replace temp table {name} as"
