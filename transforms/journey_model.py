@@ -10,7 +10,7 @@ import polars as pl
 from transforms.definitions import DAY_US, Journey
 from transforms.journeys import clean, walk
 from transforms.run import Run, as_key, shard_n
-from transforms.steps import like, matches
+from transforms.steps import SESSION_COLUMNS, like, matches
 
 EDGES = "marts.journey_edges"
 PATHS = "marts.journey_paths"
@@ -102,7 +102,7 @@ def _session_nodes(run: Run, journey: Journey, shard: int, shards: int) -> pl.Da
     return run.warehouse.frame(
         f"""
         with visits as (
-            select session_no, date, is_open, channel, device, browser, os, entry_path, traffic_source, traffic_medium
+            select session_no, date, is_open, {", ".join(sorted(SESSION_COLUMNS))}
             from core.sessions
             where date in (select date from walked_dates) and not is_bot and session_no % $shards = $shard
         ),

@@ -6,10 +6,20 @@ from typing import Any
 
 from transforms.definitions import Step
 
-EVENT_COLUMNS = frozenset(
-    {"source", "type", "name", "host", "path", "country", "utm_source", "utm_medium", "utm_campaign"}
-)
-SESSION_COLUMNS = frozenset({"channel", "device", "browser", "os", "entry_path", "traffic_source", "traffic_medium"})
+# What an event says of itself, else the session that holds it says for it.
+SHARED_COLUMNS = frozenset({"country", "utm_source", "utm_medium", "utm_campaign"})
+EVENT_COLUMNS = SHARED_COLUMNS | {"source", "type", "name", "host", "path"}
+SESSION_COLUMNS = SHARED_COLUMNS | {
+    "channel",
+    "device",
+    "browser",
+    "os",
+    "entry_path",
+    "exit_path",
+    "start_rule",
+    "traffic_source",
+    "traffic_medium",
+}
 
 
 def like(glob: str) -> str:
@@ -20,7 +30,9 @@ def like(glob: str) -> str:
 
 
 def column(name: str) -> str:
-    """SQL for a value by its name: a column of the event e, of its session s, else a property ($breakdown_path)."""
+    """SQL for a value by its name: a column of the event e, of its session s, or a property ($breakdown_path)."""
+    if name in SHARED_COLUMNS:
+        return f"coalesce(e.{name}, s.{name})"
     if name in EVENT_COLUMNS:
         return f"e.{name}"
     if name in SESSION_COLUMNS:

@@ -1,5 +1,5 @@
 -- grain: one row per funnel, period_start, breakdown_value and step_no
--- inputs: marts.funnel_attempts; temp tables steps and cells; $funnel, $period, $horizon, $complete_after
+-- inputs: marts.funnel_attempts; temp tables steps and cells; $funnel, $period, $horizon, $timezone, $complete_after
 -- surprising row: a period in which nobody entered has its rows under (all), with reached_n 0 and no rates
 -- reach: the entry periods of the changed attempts, no others
 create table if not exists marts.funnel_steps (
@@ -32,7 +32,10 @@ with attempts as (
 periods as (
     select
         period_start,
-        period_end_at + $complete_after <= $horizon as is_complete
+        -- one over all time ends where windows are over, which may be before it begins
+        period_end_at + $complete_after <= $horizon
+        and period_start <= cast(timezone($timezone, timezone('UTC', $horizon - $complete_after)) as date)
+            as is_complete
     from cells
 ),
 

@@ -42,13 +42,17 @@ matched as (
 
 -- what the models made of a pattern: a value that no event carries, or a way that cannot be gone, shows here only
 reached as (
-    select funnel, step_no, sum(reached_n_to_date) as reached_n
+    select
+        funnel, step_no, sum(reached_n_to_date) as reached_n,
+        bool_or(period = 'all' and not is_complete) as is_early
     from marts.funnel_steps
     group by funnel, step_no
 ),
 
 outcomes as (
-    select 'funnel' as section, funnel as name, 'step ' || step_no as place, 'nobody reaches it' as problem
+    select
+        'funnel' as section, funnel as name, 'step ' || step_no as place,
+        case when is_early and step_no = 1 then 'nobody yet: its time is not over' else 'nobody reaches it' end as problem
     from reached
     qualify reached_n = 0 and coalesce(lag(reached_n) over (partition by funnel order by step_no), 1) > 0
     union all

@@ -494,6 +494,7 @@ def cells(warehouse: Warehouse, events: list[Event], funnel: Funnel, horizon: da
                 "funnel": funnel.name,
                 "period": "day",
                 "horizon": horizon,
+                "timezone": "UTC",
                 "complete_after": timedelta(microseconds=complete_after_us(funnel)),
             },
         )

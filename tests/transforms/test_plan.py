@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,7 @@ def test_a_definition_that_leads_nowhere_is_told(tmp_path: Path) -> None:
         funnels=(
             Funnel("value", (viewed, Step("Product Viewed", where={"colour": "green"}), viewed), breakdown="plann"),
             Funnel("split", (viewed, viewed), breakdown="price"),
+            Funnel("later", (viewed, viewed), entry_period="all", from_=date(2031, 1, 1)),
         ),
         retentions=(Retention("r", Step(page="/*", where={"path": "/b"}), viewed, period="day", breakdown="plann"),),
         journeys=(
@@ -166,12 +167,15 @@ def test_a_definition_that_leads_nowhere_is_told(tmp_path: Path) -> None:
     assert found == [
         ("value", "step 2", "nobody reaches it"),
         ("value", "breakdown", "no entry has a value"),
+        ("later", "step 1", "nobody yet: its time is not over"),
         ("r", "start", "nobody enters"),
         ("no station", "start", "no way has it"),
         ("hidden", "end", "no way has it"),
     ]
+    later = "select distinct reached_n, reached_n_to_date, is_complete from marts.funnel_steps where funnel = 'later'"
+    assert warehouse.execute(later) == [(None, 0, False)]
     check = "select value, is_ok from meta.quality where check_name = 'definitions that nothing comes of'"
-    assert warehouse.execute(check) == [(5, False)]
+    assert warehouse.execute(check) == [(6, False)]
     warehouse.close()
 
 
