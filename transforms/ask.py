@@ -63,7 +63,7 @@ def read_steps(text: str) -> tuple[Step, ...]:
             f'"{text}" is one step, and a funnel needs two or more: "Product Viewed > Order Completed".'
         )
     if len(parts) > MOST_STEPS:
-        raise QuestionError(f"That are {len(parts)} steps; a funnel has {MOST_STEPS} at most.")
+        raise QuestionError(f"There are {len(parts)} steps; a funnel has {MOST_STEPS} at most.")
     return tuple(Step(page=part) if part.startswith("/") else Step(event=part) for part in parts)
 
 

@@ -24,13 +24,13 @@ MOMENT = r":\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)$"  # the end of a time with its zo
 TYPED = {
     "text": "{text}",
     "number": "try_cast({text} as double)",
-    "integer": "try_cast(try_cast({text} as double) as bigint)",
+    "integer": "case when try_cast({text} as double) % 1 = 0 then try_cast({text} as bigint) end",
     "boolean": "try_cast({text} as boolean)",
     # A time without zone is UTC, whatever zone the reader lives in.
     "time": f"case when regexp_matches({{text}}, '{MOMENT}') "
     "then timezone('UTC', try_cast({text} as timestamptz)) else try_cast({text} as timestamp) end",
-    "list": "json_extract(e.properties, {path})",
-    "object": "json_extract(e.properties, {path})",
+    "list": "case when json_type(e.properties, {path}) = 'ARRAY' then json_extract(e.properties, {path}) end",
+    "object": "case when json_type(e.properties, {path}) = 'OBJECT' then json_extract(e.properties, {path}) end",
     "any": "{text}",
 }
 

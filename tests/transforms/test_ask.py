@@ -92,7 +92,7 @@ def test_a_step_that_everything_meets_is_said(made: tuple[Warehouse, Path]) -> N
     ("question", "by", "sentence"),
     [
         ("Order Completed", None, '"Order Completed" is one step, and a funnel needs two or more'),
-        (" > ".join("A" * 21), None, "That are 21 steps; a funnel has 20 at most."),
+        (" > ".join("A" * 21), None, "There are 21 steps; a funnel has 20 at most."),
         ("/ > > Order Completed", None, "Step 2 of "),
         ("/ > Ordr completed", None, 'No event is called "Ordr completed" from 2026-05-04 to 2026-05-24. Did you mean'),
         ("/ > Zzzz", None, 'There are: "page", '),

@@ -118,6 +118,18 @@ def test_a_planned_event_has_a_typed_view(tmp_path: Path) -> None:
     assert "Product Viewed" in comments[0][0]
 
 
+def test_a_view_shows_null_where_a_value_is_not_of_its_type(tmp_path: Path) -> None:
+    warehouse = open_warehouse(tmp_path / "warehouse.duckdb")
+    values = [{"stock": 2.5, "tags": "a", "maker": [1]}, {"stock": 2**53 + 1}, {"stock": "3.0", "maker": {"name": "m"}}]
+    events = [said("Product Viewed", number, each) for number, each in enumerate(values)]
+    built(*events, definitions=planned(), into=warehouse)
+    publish(warehouse, tmp_path, planned(), events_days=30, version="1", now=NOON + timedelta(days=3))
+    warehouse.close()
+    with duckdb.connect(str(tmp_path / "bi.duckdb"), read_only=True) as con:
+        rows = con.execute("select stock, tags, maker from marts.event_product_viewed order by event_at").fetchall()
+    assert rows == [(None, None, None), (2**53 + 1, None, None), (3, None, '{"name":"m"}')]
+
+
 def test_a_pattern_that_matches_nothing_or_everything_is_told(tmp_path: Path) -> None:
     definitions = Definitions(
         funnels=(Funnel("f", (Step(page="/nowhere"), Step(event="*"), Step(event="Product *"))),),
