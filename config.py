@@ -29,7 +29,7 @@ LATER = {
     "": {"segment", "heatmap", "value", "feedback", "experiment"},
     "collector": {"depth"},
     "sessions": {"preset"},
-    "funnel": {"on_exclude", "hold", "fixed", "segment", "preset"},
+    "funnel": {"hold", "fixed", "segment", "preset"},
     "retention": {"segment", "preset"},
     "journey": {"segment"},
 }
@@ -110,12 +110,25 @@ def _texts(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _parts(value: object) -> object:
+    """What revenue includes beside the goods: "neither", or a list of parts."""
+    return () if value == "neither" else _texts(value)
+
+
 def _telling(value: object) -> object:
     """Patterns of events of which each one is much: one that every event matches would stall or empty the models."""
     found = _texts(value)
     if isinstance(found, list | tuple) and any(isinstance(each, str) and not each.strip("* ") for each in found):
         raise ValueError('has "*", which every event matches. Name the events that matter')
     return found
+
+
+def _single(value: object) -> object:
+    """Conditions on properties: one value each."""
+    for key, wanted in value.items() if isinstance(value, dict) else ():
+        if not isinstance(wanted, str | int | float | bool):
+            raise ValueError(f'must ask "{key}" for one text, one number, true or false')
+    return value
 
 
 def _networks(value: object) -> object:
@@ -154,6 +167,7 @@ class Site(Part):
     name: Name = "site"
     timezone: Annotated[str, BeforeValidator(_zone)] = "UTC"
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    revenue_includes: Annotated[tuple[Literal["tax", "shipping"], ...], BeforeValidator(_parts)] = ()
     key_events: Telling = ("Order Completed",)
     hosts: Texts = ()
     ignore_referrers: Texts = ()
@@ -349,7 +363,7 @@ class Friction(Part):
 class Step(Part):
     event: Name | None = None
     page: Name | None = None
-    where: dict[str, str | int | float | bool] = {}
+    where: Annotated[dict[str, str | int | float | bool], BeforeValidator(_single)] = {}
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -377,6 +391,7 @@ class Funnel(Part):
     reentry: Literal["first", "optimized"] = "first"
     counting: Literal["uniques", "totals"] = "uniques"
     exclude: tuple[Exclude, ...] = ()
+    on_exclude: Literal["drop", "stop"] = "drop"
     strict_ignore: Texts = ("Element Clicked", "Rage Clicked", "Dead Clicked", "Experiment Viewed")
     ties: Literal["either", "strict"] = "either"
     either_within_s: Annotated[int, Field(ge=0, le=86_400)] = 0
@@ -406,6 +421,8 @@ class Funnel(Part):
             raise ValueError(f'"from" and "to" must lie between {YEARS[0]} and {YEARS[-1]}, not in {wild.year:04}')
         if self.from_ and self.to and self.from_ > self.to:
             raise ValueError(f'"from" {self.from_} must not lie behind "to" {self.to}')
+        if self.on_exclude == "stop":
+            raise ValueError('"on_exclude" = "stop" is not built yet')
         if self.breakdown_from == "all":
             raise ValueError('"breakdown_from" = "all" is not built yet')
         step = re.fullmatch(r"step:(\d+)", self.breakdown_from)
@@ -732,7 +749,7 @@ def _funnel(funnel: Funnel) -> dict[str, Any]:
     spans = funnel.step_window
     if spans is not None and len(spans) == 1:
         spans *= len(funnel.steps) - 1
-    return _plain(funnel, "window", "step_window", "exclude", "either_within_s") | {
+    return _plain(funnel, "window", "step_window", "exclude", "on_exclude", "either_within_s") | {
         "window_us": None if funnel.window is None else _us(funnel.window),
         "step_window_us": None if spans is None else [_us(span) for span in spans],
         "either_within_us": funnel.either_within_s * 1_000_000,
@@ -901,6 +918,10 @@ def _rule(kind: str, context: Mapping[str, Any], message: str, key: str) -> str:
             return f"must be at most {context['le']}"
         case "string_type":
             return "must be text in quotes"
+        case "date_type" | "date_parsing" | "date_from_datetime_parsing" | "date_from_datetime_inexact":
+            return "must be a date such as 2026-01-31"
+        case "float_parsing" | "float_type":
+            return "must be a number"
         case "string_too_short":
             return "must not be empty"
         case "string_too_long":

@@ -103,7 +103,7 @@ def demo(
     visitors: Annotated[int, typer.Option(min=1, help="How many visitors come.")] = 3600,
     seed: Annotated[int, typer.Option(help="The same seed gives the same visits.")] = 1,
     until: Annotated[
-        datetime | None, typer.Option(formats=DAY, help="Last day of the visits [default: yesterday].")
+        datetime | None, typer.Option(formats=DAY, help=r"Last day of the visits \[default: yesterday].")
     ] = None,
     home: Annotated[Path, typer.Option("--home", help="The folder to make; wiped only if the demo made it.")] = Path(
         "footfall-demo"
@@ -184,7 +184,7 @@ def forward(home: Home = HOME) -> None:
 @app.command()
 def live(
     home: Home = HOME,
-    source: Annotated[str | None, typer.Option("--source", help="Only what belongs to this [[source]].")] = None,
+    source: Annotated[str | None, typer.Option("--source", help=r"Only what belongs to this [\[source]].")] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Only what was not taken, and why.")] = False,
     once: Annotated[int | None, typer.Option("--once", min=1, help="Show the last so many, and end.")] = None,
 ) -> None:
@@ -210,7 +210,7 @@ def land(
     home: Home = HOME,
     source: Annotated[
         Literal["log", "kafka"] | None,
-        typer.Option("--from", help="Where to read [default: Kafka if configured]."),
+        typer.Option("--from", help=r"Where to read \[default: Kafka if configured]."),
     ] = None,
 ) -> None:
     """Bring what the log or Kafka holds into the warehouse, each event once."""
@@ -278,7 +278,7 @@ def run(
 @imports.command("jsonl")
 def import_jsonl(
     file: Annotated[Path, typer.Argument(help="JSON lines in the Segment spec; may be gzipped.")],
-    source: Annotated[str, typer.Option("--source", help="The [[source]] that the events belong to.")],
+    source: Annotated[str, typer.Option("--source", help=r"The [\[source]] that the events belong to.")],
     home: Home = HOME,
 ) -> None:
     """Events as JSON lines: type, event, messageId, anonymousId, userId, timestamp, properties, …"""
@@ -294,7 +294,7 @@ def import_jsonl(
 @imports.command("access-log")
 def import_access_log(
     file: Annotated[Path, typer.Argument(help="A web server's combined log; may be gzipped.")],
-    source: Annotated[str, typer.Option("--source", help="The [[source]] that the events belong to.")],
+    source: Annotated[str, typer.Option("--source", help=r"The [\[source]] that the events belong to.")],
     home: Home = HOME,
     host: Annotated[str | None, typer.Option(help="The website's name: makes the paths whole URLs.")] = None,
 ) -> None:

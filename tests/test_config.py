@@ -250,6 +250,19 @@ def test_where_a_source_may_send_from_is_an_own_domain() -> None:
             "one from step to step.",
         ),
         (
+            FUNNEL + 'entry_period = "all"\nfrom = "yesterday"',
+            'footfall.toml: [[funnel]] "checkout": "from" is "yesterday" but must be a date such as 2026-01-31.',
+        ),
+        (
+            SOURCE + '[[funnel]]\nname = "c"\nsteps = [{ event = "a", where = { x = ["y"] } }, { event = "b" }]',
+            'footfall.toml: [[funnel]] "c", steps number 1 where: must ask "x" for one text, one number, '
+            "true or false.",
+        ),
+        (
+            SOURCE + '[site]\nrevenue_includes = "vat"',
+            'footfall.toml: [site], revenue_includes number 1 is "vat" but must be one of "tax", "shipping".',
+        ),
+        (
             FUNNEL + 'window = "none"',
             'footfall.toml: [[funnel]] "checkout": needs a "window" or a "step_window".',
         ),
@@ -296,7 +309,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(text: str, sentence: str) -
         (SOURCE + '[sessions]\npreset = "ga4"', '"preset" is not built yet'),
         (SOURCE + "[heatmap]\nbin = 1", "[heatmap] is not built yet"),
         (SOURCE + '[[segment]]\nname = "x"', "[[segment]] is not built yet"),
-        (FUNNEL + 'on_exclude = "stop"', '"on_exclude" is not built yet'),
+        (FUNNEL + 'on_exclude = "stop"', '"on_exclude" = "stop" is not built yet'),
         (FUNNEL + 'hold = ["device"]', '"hold" is not built yet'),
         (FUNNEL + 'breakdown_from = "all"', '"breakdown_from" = "all" is not built yet'),
         (JOURNEY + 'segment = "x"', '"segment" is not built yet'),
@@ -480,7 +493,9 @@ def test_the_defaults_in_the_starter_file_are_the_real_ones() -> None:
 
 def test_the_starter_file_shows_every_key() -> None:
     shown = config.starter()
-    left_out = set("security password from to breakdown exclude step_window strict_ignore end secret_key".split())
+    left_out = set(
+        "security password from to breakdown exclude on_exclude step_window strict_ignore end secret_key".split()
+    )
     models = [config._model(section.annotation) for section in config.Config.model_fields.values()]
     for model in (*models, config.Security):
         assert model is not None

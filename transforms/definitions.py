@@ -18,6 +18,7 @@ class Site(msgspec.Struct, frozen=True):
     name: str = "site"
     timezone: str = "UTC"
     currency: str = "EUR"
+    revenue_includes: tuple[Literal["tax", "shipping"], ...] = ()
     key_events: tuple[str, ...] = ("Order Completed",)
     hosts: tuple[str, ...] = ()  # own domains: no referrers
     ignore_referrers: tuple[str, ...] = ()

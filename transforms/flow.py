@@ -86,7 +86,7 @@ MODELS = (
         "orders",
         ("core.orders", "core.order_lines", "core.refunds"),
         ("placements",),
-        lambda d: d.site.currency,
+        lambda d: (d.site.currency, d.site.revenue_includes),
         orders.settle,
     ),
     Model("persons", ("core.persons",), ("placements", "orders"), lambda _: None, persons.know),

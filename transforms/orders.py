@@ -20,7 +20,12 @@ def settle(run: Run) -> int:
     )
     if not warehouse.value("select count(*) from touched_orders"):
         return 0
-    values = {"currency": run.definitions.site.currency}
+    site = run.definitions.site
+    values = {
+        "currency": site.currency,
+        "with_tax": "tax" in site.revenue_includes,
+        "with_shipping": "shipping" in site.revenue_includes,
+    }
     # The touched orders and refunds lie anywhere in the history: their rows are looked for once.
     for name in ("events", "placements"):
         warehouse.execute(

@@ -8,7 +8,7 @@ create table if not exists core.orders (
     person_id bigint, -- whose it is; null: the event names nobody
     ordered_at timestamp not null, -- when, corrected, UTC
     date date not null, -- local date of ordered_at
-    revenue_amt decimal(18, 4), -- amount without tax and shipping, in the currency of the site; null: unknown
+    revenue_amt decimal(18, 4), -- amount in the currency of the site, with what [site] revenue_includes names; null: unknown
     discount_amt decimal(18, 4), -- discount given, in the currency of the site
     coupon varchar, -- coupon used
     currency varchar, -- currency of the event; null: that of the site
@@ -70,7 +70,14 @@ select
     person_id,
     event_at as ordered_at,
     date,
-    try_cast(coalesce(revenue, total - coalesce(tax, 0) - coalesce(shipping, 0), value) * rate as decimal(18, 4)) as revenue_amt,
+    try_cast(
+        coalesce(
+            coalesce(revenue, total - coalesce(tax, 0) - coalesce(shipping, 0))
+            + case when $with_tax then coalesce(tax, 0) else 0 end
+            + case when $with_shipping then coalesce(shipping, 0) else 0 end,
+            value
+        ) * rate as decimal(18, 4)
+    ) as revenue_amt,
     try_cast(discount * rate as decimal(18, 4)) as discount_amt,
     coupon,
     currency,

@@ -49,7 +49,14 @@ select
     r.event_at as refunded_at,
     r.date,
     coalesce(
-        try_cast(coalesce(r.revenue, r.total - coalesce(r.tax, 0) - coalesce(r.shipping, 0), r.value) * r.rate as decimal(18, 4)),
+        try_cast(
+            coalesce(
+                coalesce(r.revenue, r.total - coalesce(r.tax, 0) - coalesce(r.shipping, 0))
+                + case when $with_tax then coalesce(r.tax, 0) else 0 end
+                + case when $with_shipping then coalesce(r.shipping, 0) else 0 end,
+                r.value
+            ) * r.rate as decimal(18, 4)
+        ),
         case when coalesce(r.revenue, r.total, r.value) is null then o.revenue_amt end
     ) as refund_amt,
     r.is_bot,

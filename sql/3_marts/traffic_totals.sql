@@ -22,7 +22,7 @@ create table if not exists marts.traffic_totals (
     order_n bigint not null, -- orders
     priced_order_n bigint not null, -- orders whose amount is known
     unconverted_n bigint not null, -- orders in a currency without a rate
-    order_amt decimal(38, 4) not null, -- amounts of the orders, without tax and shipping
+    order_amt decimal(38, 4) not null, -- amounts of the orders, with what [site] revenue_includes names
     refund_amt decimal(38, 4) not null, -- amounts given back
     revenue_amt decimal(38, 4) not null, -- order amounts less refunds, each on its own date
     closed_s double not null, -- length of the closed sessions
