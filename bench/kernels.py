@@ -48,7 +48,7 @@ from drawn
 FUNNEL = """
 select
     person_id as unit_id, us as at, date as period_start, cast(1 << kind as uinteger) as steps,
-    cast(0 as uinteger) as excludes, cast(null as varchar) as breakdown
+    cast(0 as uinteger) as excludes, cast(null as varchar) as breakdown, us // 86400000000 as session_no
 from events
 where kind < 4
 order by person_id, us
@@ -98,11 +98,15 @@ def main() -> None:
     again = Retention("bench", start=steps[0], returns=steps[1], intervals=4, entry="recurring")
     facts = facts_query(LINES, weeks)
     horizon_us = 2**62
+
+    def funnel(asked: Funnel) -> Callable[[pl.DataFrame], pl.DataFrame]:
+        return lambda frame: attempts(frame, asked, horizon_us=horizon_us, carry=("session_no",))
+
     runs: list[tuple[str, str, Callable[[pl.DataFrame], pl.DataFrame]]] = [
-        ("funnel: default", FUNNEL, lambda frame: attempts(frame, plain, horizon_us=horizon_us)),
-        ("funnel: step windows", FUNNEL, lambda frame: attempts(frame, after, horizon_us=horizon_us)),
-        ("funnel: optimized", FUNNEL, lambda frame: attempts(frame, best, horizon_us=horizon_us)),
-        ("funnel: totals", FUNNEL, lambda frame: attempts(frame, total, horizon_us=horizon_us)),
+        ("funnel: default", FUNNEL, funnel(plain)),
+        ("funnel: step windows", FUNNEL, funnel(after)),
+        ("funnel: optimized", FUNNEL, funnel(best)),
+        ("funnel: totals", FUNNEL, funnel(total)),
         ("journey edges: default", NODES, lambda frame: walk(frame, journey).edges),
         ("journey edges: start to end", NODES, lambda frame: walk(frame, way).edges),
         ("retention: first ever, weeks", facts, lambda frame: entries(frame, weeks)),

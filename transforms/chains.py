@@ -138,7 +138,7 @@ def _ordered(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel, slack: int)
     limit = begin + window_us(funnel)
     windows = step_windows(funnel)
     if windows is None:
-        return [anchors, *map(gather, rows[1:], earliest(begin, keys, limit, slack))]
+        return [anchors, *map(_gather, rows[1:], _earliest(begin, keys, limit, slack))]
     chain = [anchors, *[pl.repeat(None, anchors.len(), dtype=ROW, eager=True)] * (len(funnel.steps) - 1)]
     for depth in range(2, len(funnel.steps) + 1):
         kept_keys, kept_rows = list(keys[:depth]), list(rows[:depth])
@@ -150,13 +150,13 @@ def _ordered(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel, slack: int)
                 kept_rows[step].filter(is_kept),
             )
         can = anchors.is_in(kept_rows[0].implode())
-        tried = [anchors, *map(gather, kept_rows[1:], earliest(begin, kept_keys, limit, slack))]
+        tried = [anchors, *map(_gather, kept_rows[1:], _earliest(begin, kept_keys, limit, slack))]
         done = can & tried[-1].is_not_null()
         chain = [new.zip_with(done, old) for new, old in zip(tried, chain[:depth], strict=True)] + chain[depth:]
     return chain
 
 
-def earliest(begin: pl.Series, keys: list[pl.Series], limit: pl.Series, slack: int) -> Chain:
+def _earliest(begin: pl.Series, keys: list[pl.Series], limit: pl.Series, slack: int) -> Chain:
     """From each anchor to the earliest event of the next step, and so on while within the limit.
 
     begin: the anchors' keys; keys: each step's, sorted. Gives for each step after the first the places in its keys.
@@ -165,7 +165,7 @@ def earliest(begin: pl.Series, keys: list[pl.Series], limit: pl.Series, slack: i
     for of_step in keys[1:]:
         bound = pl.select(pl.when(here > begin).then(here).when(here <= begin).then(begin)).to_series() - slack
         place = _place(of_step, bound)
-        key = gather(of_step, place)
+        key = _gather(of_step, place)
         inside = (key <= limit).fill_null(False)
         here = pl.select(pl.when(inside).then(key)).to_series()
         chain.append(pl.select(pl.when(inside).then(place)).to_series())
@@ -180,7 +180,7 @@ def _place(keys: pl.Series, bound: pl.Series) -> pl.Series:
     return pl.select(pl.when(bound.is_not_null() & (place < keys.len())).then(place)).to_series()
 
 
-def gather(values: pl.Series, place: pl.Series) -> pl.Series:
+def _gather(values: pl.Series, place: pl.Series) -> pl.Series:
     if values.is_empty():
         return pl.repeat(None, place.len(), dtype=values.dtype, eager=True).alias(values.name)
     return values.gather(place)
@@ -188,7 +188,7 @@ def gather(values: pl.Series, place: pl.Series) -> pl.Series:
 
 def _search(keys: pl.Series, values: pl.Series, bound: pl.Series) -> pl.Series:
     """The value that stands beside the first key at or after each bound, else null."""
-    return gather(values, _place(keys, bound))
+    return _gather(values, _place(keys, bound))
 
 
 def _strict(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel, slack: int) -> Chain:
@@ -219,9 +219,9 @@ def _any(part: pl.DataFrame, anchors: pl.Series, funnel: Funnel, _slack: int) ->
         column = has_step(part, step)
         rows = rows_where(column)
         place = _place(part["key"].gather(rows), begin)
-        inside = (gather(part["key"].gather(rows), place) <= limit).fill_null(False)
+        inside = (_gather(part["key"].gather(rows), place) <= limit).fill_null(False)
         # The anchor fills its own step and stands first, also before an event of the same time.
-        fill = pl.when(column.gather(anchors)).then(-1).when(inside).then(gather(rows.cast(pl.Int64), place))
+        fill = pl.when(column.gather(anchors)).then(-1).when(inside).then(_gather(rows.cast(pl.Int64), place))
         filled = filled.with_columns(pl.select(fill.alias(f"row_{step}")).to_series())
     in_order = pl.concat_arr(f"row_{step}" for step in range(count)).arr.to_list().list.sort(nulls_last=True)
     ordered = filled.select(row=in_order)

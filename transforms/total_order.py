@@ -54,15 +54,16 @@ def _is_sorted(units: Numbers, at: Numbers) -> bool:
                 | ((units[begin + 1 : end] == units[begin : end - 1]) & (at[begin + 1 : end] >= at[begin : end - 1]))
             ).all()
         )
-        for begin, end in _blocks(len(units))
+        for begin, end in blocks(len(units))
     )
 
 
-def _is_rising(values: Numbers) -> bool:
-    return all(bool((values[begin + 1 : end] >= values[begin : end - 1]).all()) for begin, end in _blocks(len(values)))
+def is_rising(values: Numbers) -> bool:
+    """Whether no value is below the one before it."""
+    return all(bool((values[begin + 1 : end] >= values[begin : end - 1]).all()) for begin, end in blocks(len(values)))
 
 
-def _blocks(count: int) -> list[tuple[int, int]]:
+def blocks(count: int) -> list[tuple[int, int]]:
     """Slices that share a row with the next one, the first of them short: most that is not in order shows there."""
     ends = [0, *range(1000, count, _BLOCK), count]
     return [(max(begin - 1, 0), end) for begin, end in pairwise(ends)]
@@ -70,7 +71,7 @@ def _blocks(count: int) -> list[tuple[int, int]]:
 
 def _rows(units: Numbers, at: Numbers) -> tuple[Rows, Numbers]:
     """The numbers of the rows in the order of unit and time, and the units in it."""
-    if _is_rising(at):
+    if is_rising(at):
         return _sorted(units)
     by_time, _ = _sorted(at)
     rows, told = _sorted(units[by_time])
@@ -86,7 +87,7 @@ def _sorted(values: Numbers) -> tuple[Rows, Numbers]:
     if shift < _BITS - bits and most - least < 2**_BITS:
         packed = np.empty(len(values), np.int64)
         # Memory that is new costs more than the sort does, so what is between is made in small pieces.
-        for begin, end in _blocks(len(values)):
+        for begin, end in blocks(len(values)):
             packed[begin:end] = ((values[begin:end] - least) >> shift << bits) | np.arange(begin, end)
         packed.sort()
         rows = np.empty(len(values), np.uint32)
@@ -96,7 +97,7 @@ def _sorted(values: Numbers) -> tuple[Rows, Numbers]:
             packed += least
             return rows, packed
         told = values[rows]
-        if _is_rising(told):
+        if is_rising(told):
             return rows, told
     rows = np.argsort(values, kind="stable").astype(np.uint32)
     return rows, values[rows]

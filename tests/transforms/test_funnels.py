@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms import timeline
+from transforms import plain_chains, timeline
 from transforms.chains import window_us
 from transforms.definitions import DAY_US, MINUTE_US, Exclude, Funnel, Step
 from transforms.funnels import ATTEMPTS, attempts, complete_after_us, needs_order
@@ -309,6 +309,26 @@ def test_slices_on_several_cores_give_the_same(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(timeline, "_WORTH_A_THREAD", 300)
     monkeypatch.setattr(pl, "thread_pool_size", lambda: 4)
     assert attempts(events, funnel, horizon_us=60).equals(whole)
+
+
+@pytest.mark.parametrize("reentry", ["first", "optimized"])
+@pytest.mark.parametrize("carry", [(), ("steps",)])
+def test_blocks_of_a_plain_funnel_give_the_same(
+    monkeypatch: pytest.MonkeyPatch, reentry: Literal["first", "optimized"], carry: tuple[str, ...]
+) -> None:
+    draw = random.Random(8)
+    told = [(draw.randrange(40), draw.randrange(60), 1 << draw.randrange(3)) for _ in range(2000)]
+    # One unit is longer than a block.
+    told += [(7, draw.randrange(600), 1 << draw.randrange(3)) for _ in range(200)]
+    events = frame([Event(unit, at, steps, 0, None, FIRST) for unit, at, steps in sorted(told)])
+    funnel = Funnel("f", tuple(Step(event=s) for s in "abc"), window_us=9, reentry=reentry)
+    whole = attempts(events, funnel, horizon_us=60, carry=carry)
+    monkeypatch.setattr(plain_chains, "_BLOCK", 64)
+    monkeypatch.setattr(timeline, "_WORTH_A_THREAD", 300)
+    monkeypatch.setattr(pl, "thread_pool_size", lambda: 4)
+    if not carry:
+        events = events.sample(fraction=1, shuffle=True, seed=8)
+    assert attempts(events, funnel, horizon_us=60, carry=carry).equals(whole)
 
 
 @pytest.mark.parametrize("reentry", ["first", "optimized"])
