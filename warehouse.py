@@ -148,12 +148,13 @@ class Warehouse:
 
     def create_tables(self, schemas: tuple[str, ...] = ("raw", "core", "marts", "meta")) -> None:
         """Create what is missing of the tables under sql/."""
-        for schema in schemas:
-            self.con.execute(f"create schema if not exists {schema}")
-        for table in tables().values():
-            if table.schema in schemas:
-                self.con.execute(table.create)
-        self._add_columns(schemas)
+        with self.transaction():  # each alone would wait for the disk
+            for schema in schemas:
+                self.con.execute(f"create schema if not exists {schema}")
+            for table in tables().values():
+                if table.schema in schemas:
+                    self.con.execute(table.create)
+            self._add_columns(schemas)
 
     def insert(self, table_name: str, values: Mapping[str, Any] | None = None) -> int:
         """Append the rows of the table's own query, bound to `values`; how many they were."""

@@ -357,9 +357,10 @@ def _comment(warehouse: Warehouse, table: Table) -> None:
     """Say on the published table and on each of its columns what they mean."""
 
     about = f"{table.header['grain']}. Surprising: {table.header['surprising row']}"
-    warehouse.execute(f"comment on table bi.{table.full_name} is {_quoted(about)}")
-    for name, _, comment in _columns(warehouse, table):
-        warehouse.execute(f'comment on column bi.{table.full_name}."{name}" is {_quoted(comment)}')
+    with warehouse.transaction():  # each alone would wait for the disk
+        warehouse.execute(f"comment on table bi.{table.full_name} is {_quoted(about)}")
+        for name, _, comment in _columns(warehouse, table):
+            warehouse.execute(f'comment on column bi.{table.full_name}."{name}" is {_quoted(comment)}')
 
 
 def _write_parquet(
