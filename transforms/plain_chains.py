@@ -203,10 +203,10 @@ def _walk(
     whens, found = [begin], [rows[here]]
     # Beyond the last event lies one that no window reaches.
     when, rows = np.append(when, np.iinfo(np.int64).max), np.append(rows, _NONE)
-    left = np.arange(count, -1, -1)
+    left, following = np.arange(count, 0, -1), np.zeros(count + 1, np.int64)
     for number in range(1, axis.step_n):
-        following = np.append(left[:-1] * (step == number), 0)[::-1]
-        here = count - np.maximum.accumulate(following)[::-1][here]
+        np.multiply(left, step == number, out=following[:-1])
+        here = count - np.maximum.accumulate(following[::-1])[::-1][here]
         here[when[here] - begin > axis.window] = count
         whens.append(np.where(here < count, when[here], _NONE))
         found.append(rows[here])
