@@ -101,7 +101,10 @@ function channels(section, state) {
 function breakdown(name, rows, range, colourOf, isWhole = false) {
   const all = rows.reduce((n, row) => n + row.session_n, 0);
   const most = Math.max(...rows.map((row) => row.session_n), 1);
-  const rate = (part, whole) => (data.period.complete && whole ? part / whole : null);
+  const rate = (part, whole, of = "session") => {
+    if (!data.period.complete) return without("not over", "no date is over yet");
+    return whole ? share(part / whole) : without(`no ${of}`, "none in a session that is over, so there is no rate");
+  };
   return table(
     `${name === "Country" ? "Countries" : `${name}s`}, ${span(range.since, range.until)}`,
     [
@@ -140,10 +143,10 @@ function breakdown(name, rows, range, colourOf, isWhole = false) {
             {
               label: "Change",
               number: true,
-              cell: (row) =>
-                delta(
-                  row.before_n ? change(row.session_n, row.before_n) : row.session_n ? ["new", "same"] : null,
-                ),
+              cell: (row) => {
+                if (!row.before_n && !row.session_n) return without("none", "no session now and none before");
+                return delta(row.before_n ? change(row.session_n, row.before_n) : ["new", "same"]);
+              },
             },
           ]
         : []),
@@ -152,15 +155,15 @@ function breakdown(name, rows, range, colourOf, isWhole = false) {
             {
               label: "Engaged",
               number: true,
-              text: (row) => share(rate(row.engaged_session_n, row.closed_session_n)),
+              cell: (row) => rate(row.engaged_session_n, row.closed_session_n),
             },
-            { label: "Bounce", number: true, text: (row) => share(rate(row.bounce_n, row.page_session_n)) },
+            { label: "Bounce", number: true, cell: (row) => rate(row.bounce_n, row.page_session_n, "page view") },
           ]
         : []),
       {
         label: "Conversion",
         number: true,
-        text: (row) => share(rate(row.converted_session_n, row.closed_session_n)),
+        cell: (row) => rate(row.converted_session_n, row.closed_session_n),
       },
       ...(isWhole ? [{ label: "Orders", number: true, text: (row) => count(row.order_n) }] : []),
       { label: "Revenue", number: true, text: (row) => money(row.revenue_amt) },

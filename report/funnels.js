@@ -32,6 +32,16 @@ function funnelPeriods(funnel, state) {
   return starts.map((start) => start >= range.since && start <= range.until);
 }
 
+// the dates of the counted entry periods, each of them whole
+function entered(funnel, { since, until }) {
+  const starts = funnel.trend.map(([start]) => start).filter((start) => start >= since && start <= until);
+  const [first, last] = [starts[0] ?? since, starts.at(-1) ?? until];
+  if (funnel.period === "all") return `from ${day(first)} on`;
+  if (funnel.period === "week") return span(first, addDays(last, 6));
+  if (funnel.period === "month") return span(first, addDays(`${addDays(last, 31).slice(0, 7)}-01`, -1));
+  return span(first, last);
+}
+
 // sums over the chosen periods and filters in the shape of a prepared range; medians are kept for prepared ranges only
 function funnelSums(funnel, state) {
   const isPreset = !data.period || presets.some(({ key }) => key === state.range);
@@ -115,14 +125,18 @@ function funnelParts(funnel, state, show) {
         `No entry period in these dates is complete: the time to convert must be over. Complete ones go to ${day(funnel.trend.at(-1)[0])}.`,
       ),
     ];
-  if (!found.reached_n[0])
-    return [head, left, empty(`Nobody entered with this filter, ${span(found.since, found.until)}: choose another.`)].filter(Boolean);
+  const when = entered(funnel, found);
+  if (!found.reached_n[0]) {
+    const isFiltered = isCut(state) || state.source !== ALL;
+    const why = nothingComes("funnel", funnel.name) || (isFiltered ? "choose another filter" : "choose a longer range");
+    return [head, left, empty(`Nobody entered ${when}: ${why}.`)].filter(Boolean);
+  }
   const card = el("div", {}, head, left);
   const last = funnel.steps.length - 1;
   const size = { day: "day", week: "week", month: "month" }[funnel.period] ?? "period";
   card.append(
     note(
-      `Entered ${span(found.since, found.until)}: ${plural(found.period_n, `complete ${size}`)}. `,
+      `Entered ${when}: ${plural(found.period_n, `complete ${size}`)}. `,
       waiting,
       found.excluded_n ? ` ${plural(found.excluded_n, "attempt")} excluded by rule.` : "",
       found.median_s ? "" : " Medians are kept for whole ranges without a filter; the spread of times is below.",
@@ -155,7 +169,7 @@ function funnelParts(funnel, state, show) {
       funnelTrend(funnel, found, size, state),
     ),
     twin(
-      `${funnel.name}: steps, entered ${span(found.since, found.until)}`,
+      `${funnel.name}: steps, entered ${when}`,
       [
         { label: "Step", cell: (at) => outside(`${at + 1}. ${funnel.steps[at]}`) },
         { label: "Reached", number: true, text: (at) => count(found.reached_n[at]) },

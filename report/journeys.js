@@ -8,10 +8,15 @@ function journeys(section, state) {
   const left = unfiltered(state, { source: WALKED, channel: WALKED, device: WALKED, range: PREPARED });
   section.append(el("h3", { class: "part" }, "Defined journeys"));
   if (left) section.append(left);
-  if (data.journeys.empty) return section.append(empty(data.journeys.empty));
-  const range = prepared(state);
-  for (const journey of data.journeys)
+  const shown = data.journeys.empty ? [] : data.journeys;
+  for (const journey of shown) {
+    const range = prepared(state);
     section.append(journeyCard(journey, journey.ranges[range.key], range));
+  }
+  const left_out = troubled("journey").filter((name) => shown.every((journey) => journey.name !== name));
+  for (const name of left_out)
+    section.append(el("div", { class: "card" }, cardHead(outside(name)), empty(`No journey: ${nothingComes("journey", name)}.`)));
+  if (data.journeys.empty && !left_out.length) section.append(empty(data.journeys.empty));
 }
 
 const SPECIAL = {

@@ -170,3 +170,15 @@ function plainNumber(text) {
     ? new Intl.NumberFormat("en-GB", { maximumFractionDigits: 4 }).format(Number(text))
     : text;
 }
+
+// the definitions of a section of footfall.toml that nothing comes of, by name
+const troubled = (section) => [
+  ...new Set(data.quality.definitions.filter((row) => row.section === section).map((row) => row.name)),
+];
+
+// why nothing comes of a definition, as part of a sentence; empty if something does
+const nothingComes = (section, name) =>
+  data.quality.definitions
+    .filter((row) => row.section === section && row.name === name)
+    .map((row) => `${row.place} is "${row.pattern}", ${row.problem}`)
+    .join("; ");

@@ -127,6 +127,34 @@ def test_definitions_that_nothing_comes_of_are_named(open_page: Callable[..., Pa
     assert rows == [["funnel checkout", "step 2", "Product Aded", "no event matches"]]
 
 
+def test_an_empty_definition_says_why_and_weeks_are_whole(
+    open_page: Callable[..., Page], sample: Path, tmp_path: Path
+) -> None:
+    bi = shutil.copy(sample, tmp_path / "bi.duckdb")
+    with duckdb.connect(str(bi)) as connection:
+        for name, reached_n in (("gone", 0), ("weekly", 40)):
+            connection.execute(
+                "insert into marts.funnel_steps by name"
+                " select $name as funnel, 'week' as period, week as period_start, '(all)' as breakdown_value, step_no,"
+                " 'Step ' || step_no as step_name, $reached_n // step_no as reached_n,"
+                " $reached_n // step_no as reached_n_to_date, 0 as open_n, 0 as excluded_n, true as is_complete"
+                " from unnest([date '2026-10-26', date '2026-11-02']) as w(week), range(1, 3) as s(step_no)",
+                {"name": name, "reached_n": reached_n},
+            )
+        connection.execute(
+            "insert into meta.definitions values ('funnel', 'gone', 'step 1', '/nowhere', 0, 'no event matches'),"
+            " ('journey', 'nowhere', 'end', '/end', 0, 'no event matches')"
+        )
+    write(Path(bi), tmp_path / "report.html", now=NOW)
+    page = open_page(tmp_path / "report.html")
+    assert page.locator("#funnels .card > .empty, #journeys .card > .empty").all_text_contents() == [
+        'Nobody entered 26 Oct \N{EN DASH} 8 Nov 2026: step 1 is "/nowhere", no event matches.',
+        'No journey: end is "/end", no event matches.',
+    ]
+    notes = page.locator("#funnels .card", has=page.locator("h3", has_text="weekly")).locator(".note")
+    assert (notes.first.text_content() or "").startswith("Entered 26 Oct \N{EN DASH} 8 Nov 2026: 2 complete weeks.")
+
+
 def test_credits_are_the_data_and_a_month_that_runs_has_no_return(open_page: Callable[..., Page], report: Path) -> None:
     page = open_page(report)
     rows = cells(page, "Conversions by channel and rule, Nov 2026")
