@@ -9,7 +9,6 @@ from transforms.run import Run
 def find(run: Run) -> int:
     """Make the touched local dates again."""
     warehouse, rules = run.warehouse, run.definitions.friction
-    dates.touch(run)
     values = {
         "horizon": run.horizon,
         "n": rules.n,
@@ -18,13 +17,17 @@ def find(run: Run) -> int:
         "quick_back_us": rules.quick_back_us,
         "reversals": rules.reversals,
     }
-    by_date = "true" if run.whole else "date in (select date from touched_dates)"
     rows = 0
-    for table, key in (
-        ("core.signals", "source, date, signal"),
-        ("core.friction", "event_no, kind"),
-        ("marts.friction_pages", "source, path, date"),
-        ("marts.heatmap_elements", "source, path, date, selector"),
+    # Friction reads the signals of near dates too, so these are all there first.
+    for tables in (
+        (("core.signals", "source, date, signal"),),
+        (
+            ("core.friction", "event_no, kind"),
+            ("marts.friction_pages", "source, path, date"),
+            ("marts.heatmap_elements", "source, path, date, selector"),
+        ),
     ):
-        rows += run.replace(table, warehouse.query(table), values, scope=by_date, key=key)
+        for scope in dates.in_portions(run):
+            for table, key in tables:
+                rows += run.replace(table, warehouse.query(table), values, scope=scope, key=key)
     return rows

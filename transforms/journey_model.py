@@ -11,6 +11,7 @@ from transforms.definitions import DAY_US, Journey
 from transforms.journeys import clean, walk
 from transforms.run import Run, as_key, shard_n
 from transforms.steps import SESSION_COLUMNS, like, matches
+from transforms.total_order import in_order
 
 EDGES = "marts.journey_edges"
 PATHS = "marts.journey_paths"
@@ -99,7 +100,7 @@ def _conditions(journey: Journey) -> tuple[dict[str, str], dict[str, Any]]:
 
 def _session_nodes(run: Run, journey: Journey, shard: int, shards: int) -> pl.DataFrame:
     condition, values = _conditions(journey)
-    return run.warehouse.frame(
+    nodes = run.warehouse.frame(
         f"""
         with visits as (
             select session_no, date, is_open, {", ".join(sorted(SESSION_COLUMNS))}
@@ -129,47 +130,40 @@ def _session_nodes(run: Run, journey: Journey, shard: int, shards: int) -> pl.Da
             {condition["start"]} as is_start,
             {condition["end"]} as is_end,
             epoch_us(c.converted_at) as converted_at,
-            s.is_open
+            s.is_open,
+            h.event_no
         from held as h
         inner join visits as s on h.session_no = s.session_no
         inner join core.events as e on h.event_no = e.event_no
         left join converted as c on h.session_no = c.session_no
         where {condition["node"]}
-        order by unit_id, h.event_at, e.seq nulls last, e.event_id, e.source, e.event_no
         """,
         {**values, "shard": shard, "shards": shards},
     )
+    return _in_order(run, nodes)
 
 
 def _person_nodes(run: Run, journey: Journey, shard: int, shards: int) -> pl.DataFrame:
     condition, values = _conditions(journey)
-    return run.warehouse.frame(
+    lines = run.warehouse.frame(
         f"""
-        with lines as (
-            select
-                p.person_id as unit_id, p.date, p.event_at, e.seq, e.event_id, e.source, e.event_no,
-                case when e.is_page then coalesce(e.path, e.name) else e.name end as node,
-                {condition["node"]} as is_node,
-                {condition["start"]} as is_start,
-                {condition["end"]} as is_end,
-                min(case when p.is_key then p.event_at end) over (
-                    partition by p.person_id order by p.event_at, e.seq nulls last, e.event_id, e.source, e.event_no
-                    rows between current row and unbounded following
-                ) as converted_at
-            from core.placements as p
-            inner join core.events as e on p.event_no = e.event_no
-            left join core.sessions as s on p.session_no = s.session_no
-            where
-                p.date in (select date from read_dates) and p.person_id % $shards = $shard and not p.is_bot
-                and ({condition["node"]} or p.is_key)
-        )
-
         select
-            unit_id, date, epoch_us(event_at) as at, node, is_start, is_end, epoch_us(converted_at) as converted_at,
-            event_at + $window > $horizon as is_open
-        from lines
-        where is_node
-        order by unit_id, event_at, seq nulls last, event_id, source, event_no
+            p.person_id as unit_id,
+            p.date,
+            epoch_us(p.event_at) as at,
+            case when e.is_page then coalesce(e.path, e.name) else e.name end as node,
+            {condition["node"]} as is_node,
+            {condition["start"]} as is_start,
+            {condition["end"]} as is_end,
+            case when p.is_key then epoch_us(p.event_at) end as converted_at,
+            p.event_at + $window > $horizon as is_open,
+            p.event_no
+        from core.placements as p
+        inner join core.events as e on p.event_no = e.event_no
+        left join core.sessions as s on p.session_no = s.session_no
+        where
+            p.date in (select date from read_dates) and p.person_id % $shards = $shard and not p.is_bot
+            and ({condition["node"]} or p.is_key)
         """,
         {
             **values,
@@ -179,3 +173,20 @@ def _person_nodes(run: Run, journey: Journey, shard: int, shards: int) -> pl.Dat
             "shards": shards,
         },
     )
+    lines = _in_order(run, lines)
+    # The next key event of the person; that of a person after it is none.
+    is_key, unit = pl.col("converted_at").is_not_null(), pl.col("unit_id")
+    next_at = pl.when(pl.when(is_key).then(unit).backward_fill() == unit).then(pl.col("converted_at").backward_fill())
+    return lines.with_columns(converted_at=next_at).filter(pl.col("is_node").fill_null(False)).drop("is_node")
+
+
+def _in_order(run: Run, nodes: pl.DataFrame) -> pl.DataFrame:
+    """The rows in the total order of their units; without event_no."""
+
+    def rest(tied: pl.Series) -> pl.DataFrame:
+        with run.warehouse.frames(_tied=tied.to_frame("event_no")):
+            return run.warehouse.frame(
+                "select seq, event_id, source, event_no from core.events where event_no in (select event_no from _tied)"
+            )
+
+    return in_order(nodes, "unit_id", rest).drop("event_no")

@@ -238,12 +238,12 @@ def _walk(run: Run) -> None:
             "is_told": run.definitions.sessions.cut_on_client_id,
         },
     )
+    # Under one name, so that of the frames between none is held.
     frame = in_order(frame, "device_id", lambda tied: _rest_of_order(warehouse, tied))
-    owned = identity.own(frame, rules).filter("is_event")
-    placed = sessions.cut(owned, run.definitions.sessions).with_row_index("order_no")
-    with warehouse.frames(
-        _placed=placed.select("event_no", "order_no", "person_id", "owner_rule", "session_no", "start_rule")
-    ):
+    frame = identity.own(frame, rules).filter("is_event")
+    frame = sessions.cut(frame, run.definitions.sessions).with_row_index("order_no")
+    frame = frame.select("event_no", "order_no", "person_id", "owner_rule", "session_no", "start_rule")
+    with warehouse.frames(_placed=frame):
         warehouse.execute(
             """
             create or replace temp table placed as

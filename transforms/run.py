@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
@@ -153,6 +153,19 @@ class Run:
 def shard_n(events: int) -> int:
     """Into how many shards of whole units so many events are parted, so that memory does not grow with them."""
     return 1 + events // SHARD_EVENTS
+
+
+def portions(days: Sequence[tuple[date, int]]) -> list[list[date]]:
+    """Days in portions of at most so many events, or of one day; `days`: each with its events, in order."""
+    found: list[list[date]] = []
+    event_n = 0
+    for day, day_n in days:
+        if not found or event_n + day_n > SHARD_EVENTS:
+            found.append([])
+            event_n = 0
+        found[-1].append(day)
+        event_n += day_n
+    return found
 
 
 def date_column(warehouse: Warehouse, table: str) -> str | None:

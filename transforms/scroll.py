@@ -74,15 +74,16 @@ where engaged_ms > coalesce(glanced_ms, 0)
 
 def measure(run: Run) -> int:
     """Make the touched local dates again."""
-    warehouse = run.warehouse
-    dates.touch(run)
-    values = {"horizon": run.horizon}
-    by_date = "true" if run.whole else "date in (select date from touched_dates)"
-    rows = run.replace("core.page_views", warehouse.query("core.page_views"), scope=by_date, key="view_no")
+    return sum(_measure(run, scope) for scope in dates.in_portions(run))
+
+
+def _measure(run: Run, scope: str) -> int:
+    warehouse, values = run.warehouse, {"horizon": run.horizon}
+    rows = run.replace("core.page_views", warehouse.query("core.page_views"), scope=scope, key="view_no")
     warehouse.execute(GLIMPSES)
     for table, key in (
         ("marts.scroll_reach", "source, path, date, viewport_band, depth_band"),
         ("marts.scroll_pages", "source, path, date, viewport_band"),
     ):
-        rows += run.replace(table, warehouse.query(table), values, scope=by_date, key=key)
+        rows += run.replace(table, warehouse.query(table), values, scope=scope, key=key)
     return rows
