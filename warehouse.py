@@ -20,6 +20,7 @@ import pyarrow as pa
 SQL = Path(__file__).parent / "sql"
 SCHEMAS = {"1_raw": "raw", "2_core": "core", "3_marts": "marts", "4_meta": "meta"}
 HEADER_BYTES = 3 * 4096  # of DuckDB's file: without them it holds no data
+PIECE = 122_880  # rows, as many as DuckDB keeps together
 HEADERS = ("grain", "inputs", "surprising row", "reach")
 
 
@@ -93,6 +94,18 @@ def tables() -> Mapping[str, Table]:
     return {table.full_name: table for table in found}
 
 
+class _Held:
+    """What DuckDB reads in place of a frame: inside a transaction it keeps all that was registered to the end."""
+
+    def __init__(self, frame: pl.DataFrame | pa.Table) -> None:
+        self.table: pa.Table | None = frame.to_arrow() if isinstance(frame, pl.DataFrame) else frame
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        assert self.table is not None
+        # In pieces, which DuckDB reads side by side.
+        return self.table.to_reader(max_chunksize=PIECE).__arrow_c_stream__(requested_schema)
+
+
 class Warehouse:
     """An open warehouse. One process writes; all statements go through here."""
 
@@ -118,12 +131,14 @@ class Warehouse:
     @contextmanager
     def frames(self, **frames: pl.DataFrame | pa.Table) -> Iterator[None]:
         """Make Polars frames and Arrow tables readable in SQL under their names while the block runs."""
-        for name, frame in frames.items():
+        held = {name: _Held(frame) for name, frame in frames.items()}
+        for name, frame in held.items():
             self.con.register(name, frame)
         try:
             yield
         finally:
-            for name in frames:
+            for name, frame in held.items():
+                frame.table = None
                 # After an error the transaction refuses this too, and would hide what went wrong.
                 with suppress(duckdb.Error):
                     self.con.unregister(name)

@@ -8,8 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
+from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from warehouse import WarehouseError, open_warehouse
@@ -98,3 +101,14 @@ def test_a_file_of_an_older_version_gets_the_columns_that_were_added(tmp_path: P
     new.close()
     with pytest.raises(WarehouseError, match="was made by another version of footfall: it has no column is_done"):
         open_warehouse(path)
+
+
+def test_a_frame_is_let_go_of_before_the_transaction_ends() -> None:
+    table = pa.table({"n": [1, 2]})
+    told = weakref.ref(table)
+    with closing(open_warehouse(None)) as warehouse, warehouse.transaction():
+        with warehouse.frames(_told=table):
+            del table
+            assert warehouse.value("select sum(a.n * b.n) from _told as a, _told as b") == 9
+        assert told() is None
+        assert not warehouse.value("select count(*) from duckdb_views() where view_name = '_told'")

@@ -65,14 +65,15 @@ class Run:
         warehouse = self.warehouse
         name = table.split(".")[1]
         columns = ", ".join(column for column in warehouse.columns(table) if column != later)
-        warehouse.execute(f"create or replace temp table made as {query}", values)
+        made = f"select {columns} from (\n{query}\n)"
         warehouse.execute(f"create or replace temp table kept as select {columns} from {table} where {scope}", values)
         if warehouse.value("select exists(from kept)"):
-            lost, gained = f"from kept except all select {columns} from made", "from made except all from kept"
+            warehouse.execute(f"create or replace temp table made as {made}", values)
+            warehouse.execute(f"create or replace temp table old_{name} as from kept except all from made")
+            warehouse.execute(f"create or replace temp table new_{name} as from made except all from kept")
         else:
-            lost, gained = "from kept", "from made"
-        warehouse.execute(f"create or replace temp table old_{name} as {lost}")
-        warehouse.execute(f"create or replace temp table new_{name} as select {columns} {gained}")
+            warehouse.execute(f"create or replace temp table old_{name} as from kept")
+            warehouse.execute(f"create or replace temp table new_{name} as {made}", values)
         # To look for what is to go costs a pass over the whole table.
         if warehouse.value(f"select exists(from old_{name})"):
             gone = f"({key}) in (select {key} from old_{name})"

@@ -80,15 +80,19 @@ def test_incremental_equals_full(history: list[Told], data: st.DataObject) -> No
 
 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(history=events())
-def test_a_full_build_in_shards_changes_nothing(history: list[Told]) -> None:
+@given(history=events(), data=st.data())
+def test_building_in_shards_changes_nothing(history: list[Told], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(history)))
     grown, fresh = warehouse_in_memory(), warehouse_in_memory()
     at = START + timedelta(days=9)
-    for warehouse in (grown, fresh):
-        land(warehouse, history, at)
-        build(warehouse, DEFINITIONS, key=KEY, now=at)
+    land(fresh, history, at)
+    build(fresh, DEFINITIONS, key=KEY, now=at)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("transforms.run.SHARD_EVENTS", 20)
+        for batch in (history[:cut], history[cut:]):
+            land(grown, batch, at)
+            build(grown, DEFINITIONS, key=KEY, now=at)
+        assert_same(grown, fresh)
         build(grown, DEFINITIONS, key=KEY, now=at, full=True)
     assert_same(grown, fresh)
 
