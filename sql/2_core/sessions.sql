@@ -40,7 +40,7 @@ create table if not exists core.sessions (
     start_rule varchar not null -- what cut it: gap, cap, midnight, client_id, campaign, user_change, manual
 );
 
-with held as (
+with held as not materialized (
     select
         p.session_no, p.view_no, p.order_no, p.person_id, p.start_rule, p.engaged_ms, e.device_id, e.source, e.event_id,
         e.event_at, e.date, e.name, e.user_person_id, e.id_kind, e.is_page, e.is_bearing, e.is_interactive, e.is_bot, e.bot_kind,
