@@ -11,20 +11,15 @@ out: what DuckDB can leave out by a column's least and greatest values is not re
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import resource
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import polars as pl
@@ -33,69 +28,13 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.models import DEFINITIONS, START, make
+from bench.models import START, Cost, built, make
 from transforms.definitions import Funnel, Step
-from transforms.flow import MODELS, build
+from transforms.flow import MODELS
 from transforms.funnels import attempts
-from warehouse import Warehouse, open_warehouse
+from warehouse import open_warehouse
 
 WEEK_US = 7 * 86_400_000_000
-
-
-@dataclass
-class Cost:
-    """Of one build, by model: rows read, rows written, seconds; and its processor seconds in all."""
-
-    read: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    written: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    clock: float = 0.0
-    processor: float = 0.0
-
-
-class Counted(Warehouse):
-    """A warehouse that adds up the rows that scans hand out, under the name of the model that asks."""
-
-    cost: Cost
-    model: str = ""
-
-    def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Any]:
-        rows = super().execute(sql, values)
-        self._count()
-        return rows
-
-    def frame(self, sql: str, values: Mapping[str, Any] | None = None) -> pl.DataFrame:
-        frame = super().frame(sql, values)
-        self._count()
-        return frame
-
-    def _count(self) -> None:
-        told = json.loads(self.con.get_profiling_information())
-        self.cost.read[self.model] += sum(rows_scanned(operator) for operator in told.get("operator", []))
-
-
-def rows_scanned(operator: dict[str, Any]) -> int:
-    return int(operator.get("rows_scanned", 0)) + sum(rows_scanned(child) for child in operator.get("children", []))
-
-
-def built(warehouse: Warehouse, now: datetime) -> Cost:
-    """One build with its cost."""
-    counted = Counted(warehouse.con, warehouse.path)
-    counted.cost = cost = Cost()
-    counted.con.execute("pragma enable_profiling = 'no_output'")
-    counted.con.execute("set profiling_coverage = 'ALL'")
-
-    def progress(model: str, _done: int, _of: int) -> None:
-        counted.model = model
-
-    started, used = time.perf_counter(), time.process_time()
-    done = build(counted, DEFINITIONS, key=b"k" * 32, now=now, progress=progress)
-    cost.clock, cost.processor = time.perf_counter() - started, time.process_time() - used
-    counted.con.execute("pragma disable_profiling")
-    assert done is not None
-    for model, rows, seconds in done.models:
-        cost.written[model], cost.seconds[model] = rows, seconds
-    return cost
 
 
 def grown(days: int, day: int) -> tuple[Cost, Cost]:

@@ -2,20 +2,28 @@
 
     python bench/models.py [--events 5000000] [--days 30] [--day 200000] [--memory-limit 1GB]
 
+A row is read when a scan hands it out: what DuckDB can leave out by a column's least and greatest values is not read.
 Events are made in SQL, straight into raw.*: visits of six events by persons of whom a tenth logs in.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
 import os
 import platform
 import resource
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -25,7 +33,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from transforms.definitions import Definitions, Funnel, Journey, Retention, Site, Step
-from transforms.flow import Built, build
+from transforms.flow import build
 from transforms.publish import publish
 from warehouse import Warehouse, open_warehouse
 
@@ -118,14 +126,86 @@ def make(warehouse: Warehouse, *, landing_id: int, first_day: int, days: int, ev
     warehouse.execute("insert into raw.clock values ($at)", {"at": landed_at})
 
 
-def timed(warehouse: Warehouse, home: Path, now: datetime) -> tuple[Built, float, float]:
-    """One build and one publication: what the build did, and the seconds of both."""
-    started = time.perf_counter()
-    built = build(warehouse, DEFINITIONS, key=b"k" * 32, now=now)
-    assert built is not None
-    seconds = time.perf_counter() - started
-    done = publish(warehouse, home, DEFINITIONS, events_days=30, version="bench", now=now)
-    return built, seconds, done.seconds
+@dataclass
+class Cost:
+    """Of one build, by model: rows read, rows written, seconds, processor seconds; and both seconds in all."""
+
+    read: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    written: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    used: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    clock: float = 0.0
+    processor: float = 0.0
+
+
+class Counted(Warehouse):
+    """A warehouse that adds up the rows that scans hand out, under the name of the model that asks."""
+
+    cost: Cost
+    model: str = ""
+
+    def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> list[Any]:
+        rows = super().execute(sql, values)
+        self._count()
+        return rows
+
+    def frame(self, sql: str, values: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        frame = super().frame(sql, values)
+        self._count()
+        return frame
+
+    def _count(self) -> None:
+        told = json.loads(self.con.get_profiling_information())
+        self.cost.read[self.model] += sum(rows_scanned(operator) for operator in told.get("operator", []))
+
+
+def rows_scanned(operator: dict[str, Any]) -> int:
+    return int(operator.get("rows_scanned", 0)) + sum(rows_scanned(child) for child in operator.get("children", []))
+
+
+def built(warehouse: Warehouse, now: datetime) -> Cost:
+    """One build with its cost."""
+    counted = Counted(warehouse.con, warehouse.path)
+    counted.cost = cost = Cost()
+    counted.con.execute("pragma enable_profiling = 'no_output'")
+    counted.con.execute("set profiling_coverage = 'ALL'")
+
+    started, used = time.perf_counter(), time.process_time()
+    last = used
+
+    def progress(model: str, _done: int, _of: int) -> None:
+        nonlocal last
+        cost.used[counted.model] += time.process_time() - last
+        counted.model, last = model, time.process_time()
+
+    done = build(counted, DEFINITIONS, key=b"k" * 32, now=now, progress=progress)
+    cost.clock, cost.processor = time.perf_counter() - started, time.process_time() - used
+    counted.con.execute("pragma disable_profiling")
+    assert done is not None
+    for model, rows, seconds in done.models:
+        cost.written[model], cost.seconds[model] = rows, seconds
+    return cost
+
+
+def made_apart(path: Path, **asked: int) -> None:
+    """As `make`, in a process of its own, whose memory is not that of building."""
+    maker = multiprocessing.get_context("spawn").Process(target=_make, args=(path, asked))
+    maker.start()
+    maker.join()
+    assert maker.exitcode == 0
+
+
+def _make(path: Path, asked: dict[str, int]) -> None:
+    with closing(open_warehouse(path)) as warehouse:
+        make(warehouse, **asked)
+
+
+def timed(path: Path, now: datetime, memory_limit: str | None) -> tuple[Cost, float]:
+    """One build and one publication, in a file that is opened anew: the cost of the one, the seconds of the other."""
+    with closing(open_warehouse(path, memory_limit=memory_limit)) as warehouse:
+        cost = built(warehouse, now)
+        done = publish(warehouse, path.parent, DEFINITIONS, events_days=30, version="bench", now=now)
+    return cost, done.seconds
 
 
 def main() -> None:
@@ -138,28 +218,39 @@ def main() -> None:
     persons = max(1, asked.events // 12)
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        warehouse = open_warehouse(home / "warehouse.duckdb", memory_limit=asked.memory_limit)
-        make(warehouse, landing_id=1, first_day=0, days=asked.days, events=asked.events, persons=persons)
+        path = Path(folder) / "warehouse.duckdb"
         now = START + timedelta(days=asked.days)
-        first = timed(warehouse, home, now)
-        make(warehouse, landing_id=2, first_day=asked.days, days=1, events=asked.day, persons=persons)
-        second = timed(warehouse, home, now + timedelta(days=1))
-        size = (home / "warehouse.duckdb").stat().st_size
-        warehouse.close()
+        made_apart(path, landing_id=1, first_day=0, days=asked.days, events=asked.events, persons=persons)
+        whole, publish_s = timed(path, now, asked.memory_limit)
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        made_apart(path, landing_id=2, first_day=asked.days, days=1, events=asked.day, persons=persons)
+        day, day_publish_s = timed(path, now + timedelta(days=1), asked.memory_limit)
+        size = path.stat().st_size
     table = Table(title=f"Models: {asked.events:,} events of {asked.days} days, then one day of {asked.day:,}")
-    for column in ("model", "rows", "s", "events/s", "rows of the day", "s of the day"):
+    for column in ("model", "written", "s", "processor s", "the day: read", "written", "s", "processor s"):
         table.add_column(column, justify="left" if column == "model" else "right")
-    for (model, rows, seconds), (_, day_rows, day_seconds) in zip(first[0].models, second[0].models, strict=True):
-        rate = f"{asked.events / max(seconds, 1e-9):,.0f}"
-        table.add_row(model, f"{rows:,}", f"{seconds:.2f}", rate, f"{day_rows:,}", f"{day_seconds:.2f}")
-    table.add_row("whole build", "", f"{first[1]:.2f}", f"{asked.events / first[1]:,.0f}", "", f"{second[1]:.2f}")
-    table.add_row("publish", "", f"{first[2]:.2f}", "", "", f"{second[2]:.2f}")
+    for model in whole.written:
+        row: list[str] = []
+        for cost in (whole, day):
+            row += [f"{cost.written[model]:,}", f"{cost.seconds[model]:.1f}", f"{cost.used[model]:.1f}"]
+        table.add_row(model, *row[:3], f"{day.read[model]:,}", *row[3:])
+    table.add_row(
+        "whole build",
+        "",
+        f"{whole.clock:.1f}",
+        f"{whole.processor:.1f}",
+        f"{sum(day.read.values()):,}",
+        f"{sum(day.written.values()):,}",
+        f"{day.clock:.1f}",
+        f"{day.processor:.1f}",
+    )
+    table.add_row("publish", "", f"{publish_s:.1f}", "", "", "", f"{day_publish_s:.1f}", "")
     console.print(table)
     console.print(
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}, "
         f"duckdb {duckdb.__version__}, polars {pl.__version__}, {persons:,} persons, warehouse {size / 1e6:,.0f} MB, "
-        f"most memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB"
+        f"most memory {most / 1024:,.0f} MiB, with the day "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB"
     )
 
 
