@@ -315,6 +315,12 @@ class PageRule(Part):
     match: Name
     as_: Name = Field(alias="as")
 
+    @model_validator(mode="after")
+    def _tells_pages_apart(self) -> Self:
+        if not self.match.strip("*"):
+            raise ValueError(f'"match" = "{self.match}" would make one of all pages. Name those that are one')
+        return self
+
 
 class Sessions(Part):
     gap: Duration = timedelta(minutes=30)
@@ -578,6 +584,8 @@ class Config(Part):
         ):
             if twice := _repeated(part.name for part in parts):
                 raise ValueError(f'two [[{section}]] have the name "{twice}": each needs its own')
+        if rule := next((each.match for each in self.pages if re.fullmatch(r"\*?/\*+", each.match)), None):
+            raise ValueError(f'[[page]] "{rule}" would make one of all pages. Name those that are one')
         views: dict[str, str] = {}
         for event in self.events:
             if (other := views.setdefault(event.view, event.name)) != event.name:

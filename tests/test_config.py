@@ -263,6 +263,15 @@ def test_where_a_source_may_send_from_is_an_own_domain() -> None:
             'footfall.toml: [site], revenue_includes number 1 is "vat" but must be one of "tax", "shipping".',
         ),
         (
+            SOURCE + '[[page]]\nmatch = "/*"\nas = "/all"',
+            'footfall.toml: [[page]] "/*" would make one of all pages. Name those that are one.',
+        ),
+        (
+            SOURCE + '[[journey]]\nname = "j"\nclean = [{ match = "*", as = "all" }]',
+            'footfall.toml: [[journey]] "j", clean number 1: "match" = "*" would make one of all pages. '
+            "Name those that are one.",
+        ),
+        (
             FUNNEL + 'window = "none"',
             'footfall.toml: [[funnel]] "checkout": needs a "window" or a "step_window".',
         ),

@@ -41,12 +41,16 @@ def _patterns(definitions: Definitions) -> Iterator[Pattern]:
         yield _of(retention.start, "retention", retention.name, "start")
         yield _of(retention.returns, "retention", retention.name, "returns")
         yield from _breakdown("retention", retention)
+        if retention.value != "count":
+            yield "retention", retention.name, "value", retention.value, False
     for pattern in definitions.lifecycle.active_events:
         yield "lifecycle", "", "active_events", pattern, False
     for journey in definitions.journeys:
         for place, node in (("start", journey.start), ("end", journey.end)):
             if node:
                 yield _of(node, "journey", journey.name, place)
+        if not (journey.start or journey.end):
+            yield "journey", journey.name, "include", ", ".join(journey.include) or "*", False
         for pattern in journey.events:
             yield "journey", journey.name, "events", pattern, False
     for pattern in definitions.attribution.touches:

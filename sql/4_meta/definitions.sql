@@ -1,4 +1,4 @@
--- grain: one row per pattern of an event or a page in footfall.toml, and per property that breaks a definition down
+-- grain: one row per pattern of an event or a page in footfall.toml, and per breakdown, value and choice of stations
 -- inputs: core.events, marts.funnel_*, marts.retention_cells, marts.journey_paths; temp table patterns
 -- surprising row: a pattern that nothing matches: a wrong name, or an event that nobody has sent yet
 -- reach: nothing else
@@ -7,7 +7,7 @@ create table if not exists meta.definitions (
     name varchar not null, -- name of the definition; empty where the section has none
     place varchar not null, -- step 1, start, exclude, key_events, ...
     pattern varchar not null, -- the pattern, * stands for anything
-    matched_n bigint not null, -- events of people, or of a page's path their page views, that match it; entries with it
+    matched_n bigint not null, -- events of people, of a path their page views, that match it; entries, cells or ways with it
     problem varchar -- no event matches, every event matches, nobody reaches it, …; null: none
 );
 
@@ -36,7 +36,7 @@ matched as (
         coalesce(sum(n.event_n), 0) as matched_n
     from patterns as p
     left join names as n on p.is_path = n.is_path and n.told like p.like_pattern escape '\'
-    where p.place <> 'breakdown'
+    where p.place not in ('breakdown', 'value', 'include')
     group by all
 ),
 
@@ -72,16 +72,35 @@ outcomes as (
     where section = 'journey' and place in ('start', 'end') and name not in (select journey from marts.journey_paths)
 ),
 
-broken_down as (
-    select 'funnel' as section, funnel as name, count(*) filter (where breakdown_value <> '(none)') as value_n
+-- what a definition asks of its entries as a whole, beside the events that it names
+asked as (
+    select
+        'funnel' as section, funnel as name, 'breakdown' as place,
+        count(*) filter (where breakdown_value <> '(none)') as value_n, 'no entry has a value' as problem
     from marts.funnel_attempts
     group by funnel
     union all
-    select 'retention' as section, retention as name, sum(cohort_n) filter (where breakdown_value <> '(none)') as value_n
+    select
+        'retention' as section, retention as name, 'breakdown' as place,
+        sum(cohort_n) filter (where breakdown_value <> '(none)') as value_n, 'no entry has a value' as problem
     from marts.retention_cells
     where period_no = 0
     group by retention
     having sum(cohort_n) > 0
+    union all
+    select
+        'retention' as section, retention as name, 'value' as place,
+        count(*) filter (where value <> 0) as value_n, 'no return has a value' as problem
+    from marts.retention_cells
+    group by retention
+    having sum(retained_n) > 0
+    union all
+    select
+        p.section, p.name, p.place, coalesce(sum(j.unit_n), 0) as value_n, 'no way is left' as problem
+    from patterns as p
+    left join marts.journey_paths as j on p.name = j.journey
+    where p.place = 'include'
+    group by p.section, p.name, p.place
 ),
 
 found as (
@@ -97,11 +116,11 @@ found as (
     left join outcomes as o on m.section = o.section and m.name = o.name and m.place = o.place
     union all
     select
-        p.section, p.name, p.place, p.pattern, coalesce(b.value_n, 0) as matched_n, p.rank,
-        case when b.value_n = 0 then 'no entry has a value' end as problem
+        p.section, p.name, p.place, p.pattern, coalesce(a.value_n, 0) as matched_n, p.rank,
+        case when a.value_n = 0 then a.problem end as problem
     from patterns as p
-    left join broken_down as b on p.section = b.section and p.name = b.name
-    where p.place = 'breakdown'
+    left join asked as a on p.section = a.section and p.name = a.name and p.place = a.place
+    where p.place in ('breakdown', 'value', 'include')
 )
 
 select section, name, place, pattern, matched_n, problem

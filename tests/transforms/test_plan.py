@@ -158,11 +158,16 @@ def test_a_definition_that_leads_nowhere_is_told(tmp_path: Path) -> None:
             Funnel("split", (viewed, viewed), breakdown="price"),
             Funnel("later", (viewed, viewed), entry_period="all", from_=date(2031, 1, 1)),
         ),
-        retentions=(Retention("r", Step(page="/*", where={"path": "/b"}), viewed, period="day", breakdown="plann"),),
+        retentions=(
+            Retention("r", Step(page="/*", where={"path": "/b"}), viewed, period="day", breakdown="plann"),
+            Retention("sum", viewed, viewed, period="day", value="sum(prize)"),
+        ),
         journeys=(
             Journey("no station", start=viewed),
             Journey("station", start=viewed, events=("Product *",)),
             Journey("hidden", end=page, exclude=("/*",)),
+            Journey("all"),
+            Journey("none", include=("/nowhere",)),
         ),
     )
     warehouse = open_warehouse(tmp_path / "warehouse.duckdb")
@@ -181,13 +186,16 @@ def test_a_definition_that_leads_nowhere_is_told(tmp_path: Path) -> None:
         ("value", "breakdown", "no entry has a value"),
         ("later", "step 1", "nobody yet: its time is not over"),
         ("r", "start", "nobody enters"),
+        ("sum", "returns", "nobody returns"),
+        ("sum", "value", "no return has a value"),
         ("no station", "start", "no way has it"),
         ("hidden", "end", "no way has it"),
+        ("none", "include", "no way is left"),
     ]
     later = "select distinct reached_n, reached_n_to_date, is_complete from marts.funnel_steps where funnel = 'later'"
     assert warehouse.execute(later) == [(None, 0, False)]
     check = "select value, is_ok from meta.quality where check_name = 'definitions that nothing comes of'"
-    assert warehouse.execute(check) == [(6, False)]
+    assert warehouse.execute(check) == [(9, False)]
     warehouse.close()
 
 
