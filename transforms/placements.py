@@ -197,9 +197,20 @@ def _orders_of(events: str) -> str:
 def _walk(run: Run) -> None:
     """Temp table placed: the touched events with session and person, from the two kernels."""
     warehouse = run.warehouse
-    rules = run.definitions.identity
+    rules, cuts = run.definitions.identity, run.definitions.sessions
+    # What no rule reads is not held.
+    asked = "".join(
+        f", {column}"
+        for column, is_asked in (
+            ("l.date", cuts.cut_at_midnight),
+            ("nullif(trim(l.session_hint), '') as session_hint", cuts.cut_on_client_id),
+            ("l.campaign_key, l.is_page", cuts.cut_on_campaign),
+            ("l.is_manual", cuts.cut_on_events),
+        )
+        if is_asked
+    )
     frame = warehouse.frame(
-        """
+        f"""
         with users as (
             select device_id, count(distinct user_person_id) > $most as is_shared
             from core.identity_edges
@@ -226,22 +237,19 @@ def _walk(run: Run) -> None:
 
         select
             l.event_no, l.device_id, epoch_us(l.event_at) as at, l.is_bearing, l.user_person_id as user, l.edge,
-            l.is_event, coalesce(u.is_shared, false) as is_shared, l.date,
-            case when $is_told then nullif(trim(l.session_hint), '') end as session_hint,
-            l.campaign_key, l.is_page, l.is_manual
+            l.is_event, coalesce(u.is_shared, false) as is_shared{asked}
         from lines as l
         left join users as u on l.device_id = u.device_id
         """,
         {
             "most": rules.max_users_per_device,
             "stitch_us": rules.stitch_us,
-            "is_told": run.definitions.sessions.cut_on_client_id,
         },
     )
     # Under one name, so that of the frames between none is held.
     frame = in_order(frame, "device_id", lambda tied: _rest_of_order(warehouse, tied))
     frame = identity.own(frame, rules).filter("is_event")
-    frame = sessions.cut(frame, run.definitions.sessions).with_row_index("order_no")
+    frame = sessions.cut(frame, cuts).with_row_index("order_no")
     frame = frame.select("event_no", "order_no", "person_id", "owner_rule", "session_no", "start_rule")
     with warehouse.frames(_placed=frame):
         warehouse.execute(
