@@ -15,6 +15,7 @@ import pytest
 from msgspec import structs
 
 from tests.transforms.histories import DEFINITIONS, EVENTS, START, Said, Told, land
+from transforms import publish as publishing
 from transforms.definitions import Site
 from transforms.flow import build
 from transforms.publish import Published, PublishError, publish
@@ -97,6 +98,13 @@ def test_events_of_the_last_days_with_person_and_session(warehouse: Warehouse, h
     assert all(row[1] is not None and len(str(row[2])) == 32 for row in rows)
 
 
+@pytest.fixture(params=["a little", "much"])
+def a_day_holds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "much":
+        monkeypatch.setattr(publishing, "MANY", 1)
+
+
+@pytest.mark.usefixtures("a_day_holds")
 def test_parquet_holds_all_days(warehouse: Warehouse, home: Path) -> None:
     grow(warehouse, HISTORY)
     put_out(warehouse, home)
@@ -104,7 +112,11 @@ def test_parquet_holds_all_days(warehouse: Warehouse, home: Path) -> None:
     assert {path.name for path in files.iterdir()} == {"date=2026-03-21", "date=2026-04-10", "date=2026-04-28"}
     with duckdb.connect() as con:
         found = con.execute(f"select count(*), count(distinct event_id) from '{files}/*/*.parquet'").fetchall()
+        columns = con.execute(
+            f"describe from read_parquet('{files}/*/*.parquet', hive_partitioning = false)"
+        ).fetchall()
     assert found == [(6, 6)]
+    assert "date" in [column[0] for column in columns]
 
 
 def test_nothing_happens_when_nothing_changed(warehouse: Warehouse, home: Path) -> None:
@@ -117,6 +129,7 @@ def test_nothing_happens_when_nothing_changed(warehouse: Warehouse, home: Path) 
     assert put_out(warehouse, home, version="2").changed
 
 
+@pytest.mark.usefixtures("a_day_holds")
 def test_only_parquet_of_changed_dates_is_written(warehouse: Warehouse, home: Path) -> None:
     grow(warehouse, HISTORY)
     put_out(warehouse, home)
