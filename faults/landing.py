@@ -36,7 +36,7 @@ def _killed(stage: Stage, *, has_power: bool) -> Result:
     kill_n = 0
     for _ in range(KILLS):
         # The first write of a new home comes late enough that the first kills hit it, too.
-        lander = stage.start("land", **stage.power.environment(die_at=stage.rng.randint(1, 90)))
+        lander = stage.start("land", **stage.power.environment(die_at=stage.rng.randint(1, 30)))
         kill_n += lander.wait(60) == -signal.SIGKILL
         if not has_power:
             stage.power.cut()
