@@ -13,7 +13,7 @@ from transforms.definitions import Funnel, Step
 from transforms.funnels import attempts, complete_after_us
 from transforms.periods import START, first_date, instant, lay_periods
 from transforms.run import Run, shard_n
-from transforms.steps import column, like, matches, property_path
+from transforms.steps import NODE, column, like, matches, property_path
 
 ATTEMPTS = "marts.funnel_attempts"
 STEPS = "marts.funnel_steps"
@@ -96,7 +96,7 @@ def _fill(run: Run, funnel: Funnel) -> int:
             select
                 f.unit_id, f.period_start, f.entered_at,
                 arg_min(
-                    case when e.is_page then coalesce(e.path, e.name) else e.name end,
+                    {NODE},
                     (p.event_at, coalesce(e.seq, 9223372036854775807), e.event_id, e.source, e.event_no)
                 ) as node
             from found_attempts as f

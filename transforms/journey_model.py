@@ -10,8 +10,8 @@ import polars as pl
 from transforms.definitions import DAY_US, Journey
 from transforms.journeys import clean, walk
 from transforms.run import Run, as_key, shard_n
-from transforms.steps import SESSION_COLUMNS, like, matches
-from transforms.total_order import in_order
+from transforms.steps import NODE, SESSION_COLUMNS, like, matches
+from transforms.total_order import in_order, look_up
 
 EDGES = "marts.journey_edges"
 PATHS = "marts.journey_paths"
@@ -126,7 +126,7 @@ def _session_nodes(run: Run, journey: Journey, shard: int, shards: int) -> pl.Da
             h.session_no as unit_id,
             s.date,
             epoch_us(h.event_at) as at,
-            case when e.is_page then coalesce(e.path, e.name) else e.name end as node,
+            {NODE} as node,
             {condition["start"]} as is_start,
             {condition["end"]} as is_end,
             epoch_us(c.converted_at) as converted_at,
@@ -151,7 +151,7 @@ def _person_nodes(run: Run, journey: Journey, shard: int, shards: int) -> pl.Dat
             p.person_id as unit_id,
             p.date,
             epoch_us(p.event_at) as at,
-            case when e.is_page then coalesce(e.path, e.name) else e.name end as node,
+            {NODE} as node,
             {condition["node"]} as is_node,
             {condition["start"]} as is_start,
             {condition["end"]} as is_end,
@@ -182,11 +182,4 @@ def _person_nodes(run: Run, journey: Journey, shard: int, shards: int) -> pl.Dat
 
 def _in_order(run: Run, nodes: pl.DataFrame) -> pl.DataFrame:
     """The rows in the total order of their units; without event_no."""
-
-    def rest(tied: pl.Series) -> pl.DataFrame:
-        with run.warehouse.frames(_tied=tied.to_frame("event_no")):
-            return run.warehouse.frame(
-                "select seq, event_id, source, event_no from core.events where event_no in (select event_no from _tied)"
-            )
-
-    return in_order(nodes, "unit_id", rest).drop("event_no")
+    return in_order(nodes, "unit_id", lambda tied: look_up(run.warehouse, tied, "core.events")).drop("event_no")

@@ -5,13 +5,11 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
-import polars as pl
-
 from transforms import bots, channels, identity, reach, sessions
 from transforms.definitions import DAY_US
 from transforms.run import Run, as_key, shard_n
 from transforms.steps import like
-from transforms.total_order import in_order
+from transforms.total_order import in_order, look_up
 from warehouse import Warehouse
 
 # How strongly a rule ties a device and a person, 1 most.
@@ -247,7 +245,7 @@ def _walk(run: Run) -> None:
         },
     )
     # Under one name, so that of the frames between none is held.
-    frame = in_order(frame, "device_id", lambda tied: _rest_of_order(warehouse, tied))
+    frame = in_order(frame, "device_id", lambda tied: look_up(warehouse, tied, "touched_events", "core.identity_edges"))
     frame = identity.own(frame, rules).filter("is_event")
     frame = sessions.cut(frame, cuts).with_row_index("order_no")
     frame = frame.select("event_no", "order_no", "person_id", "owner_rule", "session_no", "start_rule")
@@ -312,19 +310,6 @@ def _walk(run: Run) -> None:
             left join reports as r on v.event_no = r.event_no
             """,
             {"day_ms": DAY_US / 1000},
-        )
-
-
-def _rest_of_order(warehouse: Warehouse, tied: pl.Series) -> pl.DataFrame:
-    """Of the lines with these event_no what orders those of one device and moment."""
-    with warehouse.frames(_tied=tied.to_frame("event_no")):
-        return warehouse.frame(
-            """
-            select seq, event_id, source, event_no from touched_events where event_no in (select event_no from _tied)
-            union
-            select seq, event_id, source, event_no from core.identity_edges
-            where event_no in (select event_no from _tied)
-            """
         )
 
 

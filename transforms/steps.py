@@ -21,6 +21,9 @@ SESSION_COLUMNS = SHARED_COLUMNS | {
     "traffic_medium",
 }
 
+# How an event e is called as a station of a way: a page by its path.
+NODE = "case when e.is_page then coalesce(e.path, e.name) else e.name end"
+
 
 def like(glob: str) -> str:
     """The LIKE pattern (escape character: backslash) of a glob in which only * is special."""

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from warehouse import Warehouse
+
 Numbers = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.uint32]
 REST = ("seq", "event_id", "source", "event_no")
@@ -44,6 +46,14 @@ def in_order(events: pl.DataFrame, unit: str, rest: Callable[[pl.Series], pl.Dat
             order[place] = told.sort(unit, "at", *REST, nulls_last=True)["row"].to_numpy()
             events = events[pl.Series(order)]
     return events
+
+
+def look_up(warehouse: Warehouse, tied: pl.Series, *tables: str) -> pl.DataFrame:
+    """Columns REST of the rows of these tables with these event_no."""
+    columns = ", ".join(REST)
+    found = (f"select {columns} from {table} where event_no in (select event_no from _tied)" for table in tables)
+    with warehouse.frames(_tied=tied.to_frame("event_no")):
+        return warehouse.frame(" union ".join(found))
 
 
 def _is_sorted(units: Numbers, at: Numbers) -> bool:
